@@ -1,0 +1,589 @@
+#include "fs/change.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fs/coherence.h"
+#include "fs/repos.h"
+#include "manager/base/cleanup.h"
+#include "manager/base/log.h"
+#include "manager/base/path.h"
+
+static enum mutation_op op_of(const struct change *c)
+{
+	switch (c->kind) {
+	case CHANGE_CREATE:
+		return MUTATION_CREATE;
+	case CHANGE_WRITE:
+		return c->flags & O_APPEND ? MUTATION_APPEND : MUTATION_WRITE;
+	case CHANGE_SETATTR:
+		return c->to_set & FUSE_SET_ATTR_SIZE                        ? MUTATION_TRUNCATE
+		       : c->to_set & FUSE_SET_ATTR_MODE                      ? MUTATION_CHMOD
+		       : c->to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID) ? MUTATION_CHOWN
+									     : MUTATION_UTIMENS;
+	case CHANGE_UNLINK:
+		return MUTATION_UNLINK;
+	case CHANGE_RMDIR:
+		return MUTATION_RMDIR;
+	case CHANGE_MKDIR:
+		return MUTATION_MKDIR;
+	case CHANGE_MKNOD:
+		return MUTATION_MKNOD;
+	case CHANGE_SYMLINK:
+		return MUTATION_SYMLINK;
+	case CHANGE_LINK:
+		return MUTATION_LINK;
+	case CHANGE_RENAME:
+		return MUTATION_RENAME;
+	case CHANGE_SETXATTR:
+		return MUTATION_SETXATTR;
+	case CHANGE_REMOVEXATTR:
+		return MUTATION_REMOVEXATTR;
+	case CHANGE_FALLOCATE:
+		return MUTATION_FALLOCATE;
+	}
+	return MUTATION_WRITE;
+}
+
+/* Name changes mark the directories, others the file. A WRITE was marked as it was received (loop.c). */
+static void mark(struct change *c)
+{
+	if (c->kind != CHANGE_WRITE)
+		c->node->changing++;
+	if (c->node2)
+		c->node2->changing++;
+}
+
+static void unmark_one(struct overlay *o, struct node *n)
+{
+	if (n && --n->changing == 0)
+		coherence_changed(o, n);
+}
+
+int change_path(struct overlay *o, struct node *n, const char *name, char *buf)
+{
+	struct repos_entry *re = repos_at(o->repos, n->repo);
+	char proc[40], real[PATH_MAX];
+	const char *rel = NULL;
+	struct fd_hold h;
+	int rc = re ? fds_path(o->fds, n, &h) : -ESTALE;
+	if (rc < 0)
+		return rc;
+	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", h.fd);
+	ssize_t len = readlink(proc, real, sizeof(real) - 1);
+	rc = len < 0 ? -errno : 0;
+	fds_put(o->fds, &h);
+	if (rc < 0)
+		return rc;
+	real[len] = '\0';
+	if (!path_below(re->info->root, real, &rel))
+		return -ESTALE;
+	if (!name)
+		name = "";
+	len = snprintf(buf, PATH_MAX, "%s%s%s", rel, *rel && *name ? "/" : "", name);
+	return len >= PATH_MAX ? -ENAMETOOLONG : 0;
+}
+
+void change_begin_content(struct change *c, const struct node *n, uint64_t now)
+{
+	c->out.trusted = now == n->stamp && !(n->flags & NODE_CONTENDED);
+}
+
+void change_end_content(struct change *c, struct node *n, uint64_t now)
+{
+	if (c->out.trusted)
+		n->stamp = now;
+}
+
+void change_name_removed(struct overlay *o, struct node *dir, const char *name)
+{
+	bool last = false;
+	struct fd_hold h;
+	struct lookup_stat ls;
+	coherence_own_removal(o, dir, name);
+	struct node *n = node_name_drop(o->nodes, dir, name, &last);
+	if (!n || !(n->flags & NODE_REG) || !fds_path_cached(o->fds, n, &h))
+		return;
+	if (lookup_statx(h.fd, "", &ls) == 0) {
+		if (ls.st.st_nlink == 0)
+			atomic_fetch_or(&n->flags, NODE_UNLINKED);
+	}
+	fds_put(o->fds, &h);
+}
+
+void change_keep_reachable(struct overlay *o, struct node *dir, const char *name)
+{
+	struct fd_hold h;
+	struct node *n = node_name_find(o->nodes, dir, name, NULL);
+	if (!n)
+		return;
+	if (n->flags & NODE_REG && fds_path(o->fds, n, &h) == 0)
+		fds_put(o->fds, &h);
+	lookup_forget(o, node_id(n), 1);
+}
+
+static void moved_to(struct overlay *o, struct node *n, struct node *dir, const char *name)
+{
+	if (n)
+		node_name_add(o->nodes, n, dir, name);
+}
+
+void change_name_moved(struct change *c)
+{
+	struct overlay *o = c->o;
+	bool exchange = c->flags & RENAME_EXCHANGE;
+	struct node *from = node_name_find(o->nodes, c->node, c->name, NULL);
+	struct node *to = node_name_find(o->nodes, c->node2, c->name2, NULL);
+	node_name_drop(o->nodes, c->node, c->name, NULL);
+	if (exchange) {
+		moved_to(o, to, c->node, c->name);
+	} else {
+		coherence_own_removal(o, c->node, c->name);
+		if (to && to != from)
+			change_name_removed(o, c->node2, c->name2);
+	}
+	moved_to(o, from, c->node2, c->name2);
+	struct node *both[2] = {from, exchange ? to : NULL};
+	for (int i = 0; i < 2; i++) { /* a rename moves the file's ctime */
+		struct lookup_stat ls;
+		if (both[i] && c->out.trusted && lookup_stat_node(o, both[i], &ls) == 0)
+			both[i]->stamp = ls.stamp;
+	}
+	if (from)
+		lookup_forget(o, node_id(from), 1);
+	if (to)
+		lookup_forget(o, node_id(to), 1);
+}
+
+int change_entry(struct change *c, struct node *dir, const char *name)
+{
+	struct fd_hold h;
+	struct lookup_stat ls;
+	coherence_watch(c->o, dir);
+	int rc = fds_path(c->o->fds, dir, &h);
+	if (rc < 0)
+		return rc;
+	rc = lookup_statx(h.fd, name, &ls);
+	fds_put(c->o->fds, &h);
+	return rc < 0 ? rc : lookup_intern(c->o, dir, name, &ls, true, &c->out.e, NULL);
+}
+
+static void reply(struct change *c, int rc)
+{
+	int sent = 0;
+	if (rc < 0) {
+		reply_err(c->req, rc);
+		return;
+	}
+	switch (c->kind) {
+	case CHANGE_CREATE:
+		sent = fuse_reply_create(c->req, &c->out.e, &c->fi);
+		break;
+	case CHANGE_MKDIR:
+	case CHANGE_MKNOD:
+	case CHANGE_SYMLINK:
+	case CHANGE_LINK:
+		sent = fuse_reply_entry(c->req, &c->out.e);
+		break;
+	case CHANGE_WRITE:
+		fuse_reply_write(c->req, c->out.written);
+		break;
+	case CHANGE_SETATTR:
+		fuse_reply_attr(c->req, &c->out.ls.st,
+				lookup_attr_timeout(c->o, c->node, &c->out.ls.st));
+		break;
+	default:
+		fuse_reply_err(c->req, 0);
+	}
+	if (sent == -ENOENT) /* the caller is gone: nobody will ever send FORGET or RELEASE */
+		lookup_forget(c->o, c->out.e.ino, 1);
+}
+
+static void tell_router(struct change *c, int rc)
+{
+	char path[PATH_MAX] = "", path2[PATH_MAX] = "";
+	struct router_note note = {
+		.op = op_of(c),
+		.key = node_id(c->node),
+		.path = path,
+		.bytes = c->out.written,
+		.error = -rc,
+	};
+	bool names = c->kind != CHANGE_WRITE && c->kind != CHANGE_SETATTR &&
+		     c->kind != CHANGE_FALLOCATE && c->kind != CHANGE_SETXATTR &&
+		     c->kind != CHANGE_REMOVEXATTR;
+	if (rc == 0 && c->pass.note_path) {
+		(void)change_path(c->o, c->node, names ? c->name : NULL, path);
+		if (c->node2 && change_path(c->o, c->node2, c->name2, path2) == 0)
+			note.path2 = path2;
+	}
+	router_end(c->o->router, &c->pass, &note);
+}
+
+void change_finish(struct change *c, int rc)
+{
+	if (rc == 0 &&
+	    (c->kind == CHANGE_WRITE || c->kind == CHANGE_SETATTR || c->kind == CHANGE_FALLOCATE))
+		c->node->session = c->pass.session;
+	if (c->routed)
+		tell_router(c, rc);
+	unmark_one(c->o, c->node);
+	unmark_one(c->o, c->node2);
+	if (c->waiting) {
+		/* Let go of the thread that put it in line, and of an interrupt that is being handled. */
+		pthread_mutex_lock(&c->lock);
+		pthread_mutex_unlock(&c->lock);
+		fuse_req_interrupt_func(c->req, NULL, NULL);
+	}
+	reply(c, rc);
+	if (c->waiting) {
+		pthread_mutex_destroy(&c->lock);
+		free(c);
+	}
+}
+
+static char *copy_into(char *at, const char *text, const char **out)
+{
+	if (!text)
+		return at;
+	*out = strcpy(at, text);
+	return at + strlen(text) + 1;
+}
+
+/* A copy with the names and bytes that the request's buffer holds. NULL when out of memory. */
+static struct change *keep(const struct change *c)
+{
+	size_t extra = (c->name ? strlen(c->name) + 1 : 0) + (c->name2 ? strlen(c->name2) + 1 : 0) +
+		       (c->data ? c->size : 0);
+	struct change *k = malloc(sizeof(*k) + extra);
+	if (!k)
+		return NULL;
+	memcpy(k, c, sizeof(*c));
+	char *at = k->copied;
+	at = copy_into(at, c->name, &k->name);
+	at = copy_into(at, c->name2, &k->name2);
+	if (c->data && c->size)
+		k->data = memcpy(at, c->data, c->size);
+	k->waiting = true;
+	pthread_mutex_init(&k->lock, NULL);
+	return k;
+}
+
+static void on_interrupt(fuse_req_t req, void *data)
+{
+	struct change *c = data;
+	LOCK_SCOPE(&c->lock);
+	c->interrupted = true;
+	for (unsigned i = c->steps_done; i < c->n_steps; i++)
+		if (c->tickets[i])
+			router_cancel(c->o->router, c->tickets[i]);
+}
+
+static void on_granted(void *arg, int error, const struct router_pass *pass)
+{
+	struct change *c = arg;
+	pthread_mutex_lock(&c->lock);
+	c->steps_done = 1; /* the ticket ends here */
+	c->pass = *pass;
+	pthread_mutex_unlock(&c->lock);
+	c->routed = error == 0;
+	change_finish(c, error ? error : home_apply(c));
+}
+
+static void wait_for_turn(struct change *c)
+{
+	pthread_mutex_lock(&c->lock);
+	c->n_steps = 1;
+	int rc = router_wait(c->o->router, &c->pass, on_granted, c, &c->tickets[0]);
+	if (rc == 0 && c->interrupted)
+		router_cancel(c->o->router, c->tickets[0]);
+	pthread_mutex_unlock(&c->lock);
+	if (rc < 0)
+		change_finish(c, rc);
+}
+
+/* Copies c and puts it in line. */
+static void put_in_line(struct change *c, int verdict)
+{
+	struct change *k = keep(c);
+	if (!k) {
+		change_finish(c, -ENOMEM);
+		return;
+	}
+	fuse_req_interrupt_func(k->req, on_interrupt, k);
+	if (verdict == ROUTER_WAIT)
+		wait_for_turn(k);
+	else
+		foreign_submit(k);
+}
+
+static void run(struct change *c)
+{
+	struct overlay *o = c->o;
+	struct repos_entry *re = repos_at(o->repos, c->node->repo);
+	const struct fuse_ctx *ctx = fuse_req_ctx(c->req);
+	struct router_caller caller = {
+		.tid = ctx->pid, .uid = ctx->uid, .gid = ctx->gid, .last = c->node->session};
+	mark(c);
+	if (!re) {
+		change_finish(c, -ESTALE);
+		return;
+	}
+	if (c->node->flags &
+	    NODE_UNLINKED) { /* no part of the tree any more: nobody's but its users' */
+		change_finish(c, home_apply(c));
+		return;
+	}
+	int verdict = router_begin(o->router, re->rr, &caller, node_id(c->node), &c->pass, NULL);
+	if (verdict < 0) {
+		change_finish(c, verdict);
+	} else if (verdict == ROUTER_HOME) {
+		c->routed = true;
+		change_finish(c, home_apply(c));
+	} else {
+		put_in_line(c, verdict);
+	}
+}
+
+/* Resolves the nodes of a request; replies and returns false when it ends here. */
+static bool start(struct change *c, fuse_req_t req, fuse_ino_t ino, fuse_ino_t ino2)
+{
+	c->o = overlay_of(req);
+	c->req = req;
+	int rc = 0;
+	if (ino & CONTROL_BIT || ino2 & CONTROL_BIT || ino == FUSE_ROOT_ID || ino2 == FUSE_ROOT_ID)
+		rc = -EROFS; /* the top directory shows the registered repos: rrm add, rrm remove */
+	if (rc == 0) {
+		c->node = node_get(c->o->nodes, ino);
+		c->node2 = ino2 ? node_get(c->o->nodes, ino2) : NULL;
+		if (!c->node || (ino2 && !c->node2))
+			rc = -ESTALE;
+		else if (c->node2 && c->node->repo != c->node2->repo)
+			rc = -EXDEV;
+	}
+	if (rc == 0 && c->name && (c->node->flags & NODE_DIR) &&
+	    lookup_hidden(c->o, c->node, c->name))
+		rc = -EBUSY;
+	if (rc < 0) {
+		c->node = NULL;
+		reply_err(req, rc);
+	}
+	return rc == 0;
+}
+
+static struct change_handle *handle_of(const struct fuse_file_info *fi)
+{
+	/* NOLINTNEXTLINE(performance-no-int-to-ptr): the kernel gives back what CREATE answered */
+	return fi ? (struct change_handle *)(uintptr_t)fi->fh : NULL;
+}
+
+static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+		      struct fuse_file_info *fi)
+{
+	struct change c = {
+		.kind = CHANGE_CREATE, .name = name, .mode = mode, .flags = fi->flags, .fi = *fi};
+	if (start(&c, req, parent, 0))
+		run(&c);
+}
+
+static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
+		     struct fuse_file_info *fi)
+{
+	struct change c = {
+		.kind = CHANGE_WRITE,
+		.data = buf,
+		.size = size,
+		.off = off,
+		.flags = fi->writepage ? 0 : fi->flags & O_APPEND,
+		.handle = handle_of(fi),
+	};
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
+	c.kill_suidgid = fi->kill_suidgid;
+#endif
+	if (start(&c, req, ino, 0))
+		run(&c);
+}
+
+static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
+		       struct fuse_file_info *fi)
+{
+	struct change c = {
+		.kind = CHANGE_SETATTR, .attr = *attr, .to_set = to_set, .handle = handle_of(fi)};
+	if (start(&c, req, ino, 0))
+		run(&c);
+}
+
+static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct change c = {.kind = CHANGE_UNLINK, .name = name};
+	if (start(&c, req, parent, 0))
+		run(&c);
+}
+
+static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct change c = {.kind = CHANGE_RMDIR, .name = name};
+	if (start(&c, req, parent, 0))
+		run(&c);
+}
+
+static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+	struct change c = {.kind = CHANGE_MKDIR, .name = name, .mode = mode};
+	if (start(&c, req, parent, 0))
+		run(&c);
+}
+
+static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
+{
+	struct change c = {.kind = CHANGE_MKNOD, .name = name, .mode = mode, .rdev = rdev};
+	if (start(&c, req, parent, 0))
+		run(&c);
+}
+
+static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
+{
+	struct change c = {.kind = CHANGE_SYMLINK, .name = name, .name2 = target};
+	if (start(&c, req, parent, 0))
+		run(&c);
+}
+
+static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
+{
+	struct change c = {.kind = CHANGE_LINK, .name2 = name};
+	if (start(&c, req, ino, parent))
+		run(&c);
+}
+
+static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
+		      const char *newname, unsigned int flags)
+{
+	struct change c = {
+		.kind = CHANGE_RENAME, .name = name, .name2 = newname, .flags = (int)flags};
+	if (start(&c, req, parent, newparent))
+		run(&c);
+}
+
+static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
+			size_t size, int flags)
+{
+	struct change c = {
+		.kind = CHANGE_SETXATTR, .name = name, .data = value, .size = size, .flags = flags};
+	if (start(&c, req, ino, 0))
+		run(&c);
+}
+
+static void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	struct change c = {.kind = CHANGE_REMOVEXATTR, .name = name};
+	if (start(&c, req, ino, 0))
+		run(&c);
+}
+
+static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t length,
+			 struct fuse_file_info *fi)
+{
+	struct change c = {.kind = CHANGE_FALLOCATE,
+			   .off = off,
+			   .length = length,
+			   .flags = mode,
+			   .handle = handle_of(fi)};
+	if (start(&c, req, ino, 0))
+		run(&c);
+}
+
+static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct change_handle *h = handle_of(fi);
+	struct node *n = ino & CONTROL_BIT ? NULL : node_get(overlay_of(req)->nodes, ino);
+	fuse_reply_err(req, 0);
+	if (!h)
+		return;
+	if (h->fd >= 0)
+		close(h->fd);
+	else if (n)
+		foreign_release(overlay_of(req), n, h);
+	free(h);
+}
+
+struct sync_job {
+	struct overlay *o;
+	fuse_req_t req;
+	struct fd_hold h;
+	int datasync;
+};
+
+static void *sync_work(void *arg)
+{
+	struct sync_job *j = arg;
+	int rc = (j->datasync ? fdatasync(j->h.fd) : fsync(j->h.fd)) < 0 ? -errno : 0;
+	fds_put(j->o->fds, &j->h);
+	reply_err(j->req, rc);
+	free(j);
+	return NULL;
+}
+
+/*
+ * What was written is in the real file, whoever wrote it there, so syncing changes nothing and needs
+ * neither turn nor gateway. It takes as long as a disk takes: on a thread of its own, for a worker must
+ * be there for readers.
+ */
+static void sync_node(fuse_req_t req, fuse_ino_t ino, int datasync)
+{
+	struct overlay *o = overlay_of(req);
+	struct node *n = ino & CONTROL_BIT || ino == FUSE_ROOT_ID ? NULL : node_get(o->nodes, ino);
+	pthread_t thread;
+	if (!n) {
+		reply_err(req, ino == FUSE_ROOT_ID || ino & CONTROL_BIT ? 0 : -ESTALE);
+		return;
+	}
+	struct sync_job *j = malloc(sizeof(*j));
+	int rc = j ? fds_open(o->fds, n, FD_READ, &j->h) : -ENOMEM;
+	if (j && (rc == -EACCES || rc == -EPERM)) /* a file that may be written but not read */
+		rc = fds_open(o->fds, n, FD_WRITE, &j->h);
+	if (rc < 0) {
+		free(j);
+		reply_err(req, rc);
+		return;
+	}
+	j->o = o;
+	j->req = req;
+	j->datasync = datasync;
+	pthread_attr_t attr;
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	if (pthread_create(&thread, &attr, sync_work, j) != 0)
+		sync_work(j);
+	pthread_attr_destroy(&attr);
+}
+
+static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	sync_node(req, ino, datasync);
+}
+
+void change_ops(struct fuse_lowlevel_ops *ops)
+{
+	ops->create = op_create;
+	ops->write = op_write;
+	ops->setattr = op_setattr;
+	ops->unlink = op_unlink;
+	ops->rmdir = op_rmdir;
+	ops->mkdir = op_mkdir;
+	ops->mknod = op_mknod;
+	ops->symlink = op_symlink;
+	ops->link = op_link;
+	ops->rename = op_rename;
+	ops->setxattr = op_setxattr;
+	ops->removexattr = op_removexattr;
+	ops->fallocate = op_fallocate;
+	ops->release = op_release;
+	ops->fsync = op_fsync;
+	ops->fsyncdir = op_fsync;
+}

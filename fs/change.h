@@ -1,0 +1,107 @@
+/*
+ * A change that a program makes in the mount, from the request to the reply.
+ *
+ * change.c takes the request, asks the router whose it is, and either applies it at once (home.c), or
+ * copies it to wait for the turn (then home.c), or sends it to the owner's gateway (foreign.c). Whoever
+ * applied it fills `out`; change_finish() replies.
+ */
+#pragma once
+#include <pthread.h>
+
+#include "fs/lookup.h"
+#include "fs/overlay.h"
+
+enum change_kind {
+	CHANGE_CREATE,
+	CHANGE_WRITE,
+	CHANGE_SETATTR,
+	CHANGE_UNLINK,
+	CHANGE_RMDIR,
+	CHANGE_MKDIR,
+	CHANGE_MKNOD,
+	CHANGE_SYMLINK,
+	CHANGE_LINK,
+	CHANGE_RENAME,
+	CHANGE_SETXATTR,
+	CHANGE_REMOVEXATTR,
+	CHANGE_FALLOCATE,
+};
+
+/* What CREATE made and RELEASE ends: fi->fh is its address. Other opens have no handle (FUSE.md). */
+struct change_handle {
+	int fd;                  /* home: the creating descriptor; -1 for a foreign file */
+	struct router_pass pass; /* foreign: whose it was */
+};
+
+enum { CHANGE_STEPS = 4 }; /* a SETATTR may be chown, chmod, truncate and utimens at once */
+
+struct change {
+	struct overlay *o;
+	fuse_req_t req;
+	enum change_kind kind;
+	struct node *node;  /* the file; for a change of names the directory */
+	struct node *node2; /* rename: the new directory; link: the directory of the new name */
+	const char *name;   /* entry in node; xattr name */
+	const char *name2;  /* rename, link: entry in node2; symlink: target */
+	const void *data;   /* write, setxattr */
+	size_t size;
+	off_t off, length;
+	mode_t mode;
+	dev_t rdev;
+	int flags;         /* open, rename, xattr or fallocate flags; write: O_APPEND or 0 */
+	struct stat attr;  /* setattr */
+	int to_set;        /* setattr: FUSE_SET_ATTR_* */
+	bool kill_suidgid; /* the caller may not keep setuid and setgid bits */
+	struct change_handle *handle; /* borrowed; NULL for most */
+	struct fuse_file_info fi;     /* create: for the reply */
+	struct router_pass pass;
+	bool routed; /* the router knows of it: router_end() at the end */
+
+	struct {                           /* filled by who applies it */
+		struct lookup_stat ls;     /* setattr */
+		struct fuse_entry_param e; /* create and its like */
+		size_t written;
+		bool trusted; /* nothing from outside came between (change_begin_content()) */
+	} out;
+
+	/* Only of a copy that waits: */
+	bool waiting;
+	pthread_mutex_t lock;                        /* outside of the router's locks */
+	struct router_ticket *tickets[CHANGE_STEPS]; /* protected by lock, as is the rest */
+	unsigned n_steps, steps_done;
+	bool interrupted;
+	int error;
+	char copied[];
+};
+
+/* Replies by rc and out, takes the marks off the nodes, tells the router; frees a waiting copy. */
+void change_finish(struct change *c, int rc);
+
+/* Applies it to the real files, here and now. 0 or negative errno; fills out. home.c */
+int home_apply(struct change *c);
+
+/* Sends it to the owner's gateway; c is a waiting copy. change_finish() is called later, or at once
+ * when it cannot even be sent. foreign.c */
+void foreign_submit(struct change *c);
+
+/* Tells the gateway that the maker of a file has closed it. */
+void foreign_release(struct overlay *o, struct node *n, const struct change_handle *h);
+
+/* Path of n, or of name in it, below the root of its repo: where it is now, also after renames from
+ * outside. buf of PATH_MAX bytes. 0, -ESTALE when it has no path any more, -ENAMETOOLONG. */
+int change_path(struct overlay *o, struct node *n, const char *name, char *buf);
+
+/* The content version of n (stat as `now`, of fd) before and after a change of ours: moves n->stamp only
+ * when nothing from outside came between. */
+void change_begin_content(struct change *c, const struct node *n, uint64_t now);
+void change_end_content(struct change *c, struct node *n, uint64_t now);
+
+/* The names after a removal or a rename that was applied; at the old place what was called so. */
+void change_name_removed(struct overlay *o, struct node *dir, const char *name);
+void change_name_moved(struct change *c);
+
+/* What is called so may be removed now: keeps it reachable for programs that have it open. */
+void change_keep_reachable(struct overlay *o, struct node *dir, const char *name);
+
+/* Makes the reply's entry of a name that this change made. */
+int change_entry(struct change *c, struct node *dir, const char *name);

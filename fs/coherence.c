@@ -1,0 +1,497 @@
+#include "fs/coherence.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include <uthash.h>
+
+#include "fs/invalidate.h"
+#include "fs/lookup.h"
+#include "fs/repos.h"
+#include "manager/base/cleanup.h"
+#include "manager/base/clock.h"
+#include "manager/base/log.h"
+
+enum {
+	RETRY_MS = 2,     /* how soon an event that waits for a change in hand is looked at again */
+	FORCE_MS = 50,    /* a directory that is changed all the time is invalidated all the same */
+	WRITE_FD_MS = 20, /* a write descriptor is kept this long after its last use */
+	REMOVALS = 4096,
+	NODE_MASK = IN_MODIFY | IN_ATTRIB | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO,
+	REGISTRY_MASK = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ONLYDIR,
+};
+
+struct watch {
+	int wd;
+	uint64_t node; /* nodeid; 0: a registry directory */
+	UT_hash_handle hh;
+};
+
+/* Something to look at: a name in a directory, or (name "") the content of a node. */
+struct pending {
+	char *key; /* owned: 16 hex digits of the nodeid, then the name */
+	uint64_t node;
+	uint64_t since_ms;
+	UT_hash_handle hh;
+};
+
+struct coherence {
+	struct overlay *o;
+	int inotify, wake;
+	pthread_t thread;
+	bool started;
+	_Atomic bool stop, writes, full_told;
+	pthread_mutex_t lock;
+	struct watch *watches;       /* protected by lock; owned */
+	struct pending *posted;      /* protected by lock: by other threads; owned */
+	struct pending *pending;     /* the thread's own; owned */
+	bool reload;                 /* the thread's own: the registry changed */
+	uint64_t removals[REMOVALS]; /* protected by lock: hashes of own removals */
+};
+
+int coherence_new(struct overlay *o, struct coherence **out, struct err *e)
+{
+	struct coherence *c = calloc(1, sizeof(*c));
+	if (!c)
+		return -ENOMEM;
+	c->o = o;
+	pthread_mutex_init(&c->lock, NULL);
+	c->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	c->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (c->inotify < 0 || c->wake < 0) {
+		int rc = err_errno(e, -errno,
+				   "making an inotify instance (is "
+				   "/proc/sys/fs/inotify/max_user_instances used up?)");
+		coherence_free(o, c);
+		return rc;
+	}
+	*out = c;
+	return 0;
+}
+
+static void free_pending(struct pending **list)
+{
+	struct pending *p = NULL, *tmp = NULL;
+	HASH_ITER (hh, *list, p, tmp) {
+		HASH_DEL(*list, p);
+		free(p->key);
+		free(p);
+	}
+}
+
+struct coherence *coherence_free(struct overlay *o, struct coherence *c)
+{
+	if (!c)
+		return NULL;
+	c->stop = true;
+	coherence_poke(c);
+	if (c->started)
+		pthread_join(c->thread, NULL);
+	struct watch *w = NULL, *tmp = NULL;
+	HASH_ITER (hh, c->watches, w, tmp) {
+		HASH_DEL(c->watches, w);
+		free(w);
+	}
+	free_pending(&c->pending);
+	free_pending(&c->posted);
+	closep(&c->inotify);
+	closep(&c->wake);
+	pthread_mutex_destroy(&c->lock);
+	free(c);
+	return NULL;
+}
+
+static void wake(struct coherence *c)
+{
+	uint64_t one = 1;
+	ssize_t n = write(c->wake, &one, sizeof(one));
+	(void)n; /* full means that it is awake */
+}
+
+void coherence_poke(void *coherence)
+{
+	struct coherence *c = coherence;
+	c->writes = true;
+	wake(c);
+}
+
+/*
+ * The lock is held over inotify_add_watch(), so that the thread cannot meet an event of a watch that it
+ * does not find; the call touches no file, only the directory's inode, which a descriptor holds.
+ */
+static int add_watch(struct coherence *c, const char *path, uint32_t mask, uint64_t node)
+{
+	struct watch *w = calloc(1, sizeof(*w)), *old = NULL;
+	if (!w)
+		return -ENOMEM;
+	LOCK_SCOPE(&c->lock);
+	w->wd = inotify_add_watch(c->inotify, path, mask);
+	if (w->wd < 0) {
+		int rc = -errno;
+		free(w);
+		return rc;
+	}
+	w->node = node;
+	int wd = w->wd;
+	HASH_FIND_INT(c->watches, &wd, old);
+	if (old) { /* the same directory under a new node */
+		old->node = node;
+		free(w);
+	} else {
+		HASH_ADD_INT(c->watches, wd, w);
+	}
+	return wd;
+}
+
+bool coherence_watch(struct overlay *o, struct node *n)
+{
+	struct coherence *c = o->coherence;
+	struct fd_hold h;
+	char proc[40];
+	if (n->wd != -1)
+		return n->wd >= 0;
+	if (fds_path(o->fds, n, &h) < 0)
+		return false;
+	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", h.fd);
+	int wd = add_watch(c, proc, NODE_MASK, node_id(n));
+	fds_put(o->fds, &h);
+	n->wd = wd < 0 ? -2 : wd;
+	if (wd < 0 && !atomic_exchange(&c->full_told, true))
+		log_warn("event=watch error=\"%s\" effect=\"what changes outside the mount is seen "
+			 "after 1 s "
+			 "in some directories\" help=\"raise fs.inotify.max_user_watches\"",
+			 strerror(-wd));
+	return wd >= 0;
+}
+
+void coherence_unwatch(struct overlay *o, struct node *n)
+{
+	struct coherence *c = o->coherence;
+	int wd = n->wd;
+	struct watch *w = NULL;
+	if (wd < 0)
+		return;
+	n->wd = -1;
+	pthread_mutex_lock(&c->lock);
+	HASH_FIND_INT(c->watches, &wd, w);
+	bool ours = w && (uint32_t)w->node == n->index;
+	if (ours)
+		HASH_DEL(c->watches, w);
+	pthread_mutex_unlock(&c->lock);
+	if (ours) {
+		inotify_rm_watch(c->inotify, wd);
+		free(w);
+	}
+}
+
+void coherence_watch_registry(struct overlay *o, const char *path)
+{
+	int wd = add_watch(o->coherence, path, REGISTRY_MASK, 0);
+	if (wd < 0)
+		log_warn("event=watch path=\"%s\" error=\"%s\" effect=\"rrm add and rrm remove are "
+			 "seen "
+			 "by this mount only after a restart\"",
+			 path, strerror(-wd));
+}
+
+static void add_pending(struct pending **list, uint64_t node, const char *name)
+{
+	char *key = NULL;
+	struct pending *p = NULL;
+	if (asprintf(&key, "%016llx%s", (unsigned long long)node, name) < 0)
+		return;
+	HASH_FIND_STR(*list, key, p);
+	if (!p)
+		p = calloc(1, sizeof(*p));
+	if (!p || p->key) {
+		free(key);
+		return;
+	}
+	p->key = key;
+	p->node = node;
+	p->since_ms = clock_mono_ms();
+	HASH_ADD_KEYPTR(hh, *list, p->key, strlen(p->key), p);
+}
+
+void coherence_seen(struct overlay *o, struct node *n, uint64_t stamp)
+{
+	struct coherence *c = o->coherence;
+	if (stamp == n->stamp || n->changing)
+		return;
+	pthread_mutex_lock(&c->lock);
+	add_pending(&c->posted, node_id(n), "");
+	pthread_mutex_unlock(&c->lock);
+	wake(c);
+}
+
+void coherence_post(struct overlay *o, struct node *n)
+{
+	atomic_fetch_or(&n->flags, NODE_RECHECK);
+}
+
+void coherence_changed(struct overlay *o, struct node *n)
+{
+	if (!(n->flags & NODE_RECHECK))
+		return;
+	atomic_fetch_and(&n->flags, ~(uint32_t)NODE_RECHECK);
+	invalidate_inode(o, n->repo, node_id(n), true);
+}
+
+static uint64_t removal_hash(const struct node *parent, const char *name)
+{
+	uint64_t h = 0xcbf29ce484222325u ^ node_id(parent);
+	for (; *name; name++)
+		h = (h ^ (unsigned char)*name) * 0x100000001b3u;
+	return h ? h : 1;
+}
+
+void coherence_own_removal(struct overlay *o, const struct node *parent, const char *name)
+{
+	uint64_t h = removal_hash(parent, name);
+	LOCK_SCOPE(&o->coherence->lock);
+	o->coherence->removals[h % REMOVALS] = h;
+}
+
+static bool was_own_removal(struct coherence *c, const struct node *parent, const char *name)
+{
+	uint64_t h = removal_hash(parent, name);
+	LOCK_SCOPE(&c->lock);
+	if (c->removals[h % REMOVALS] != h)
+		return false;
+	c->removals[h % REMOVALS] = 0;
+	return true;
+}
+
+/* True when it is dealt with. */
+static bool check_content(struct overlay *o, struct node *n)
+{
+	struct lookup_stat ls;
+	if (n->changing)
+		return false;
+	if (!(n->flags & NODE_REG)) {
+		invalidate_inode(o, n->repo, node_id(n), false);
+		return true;
+	}
+	if (lookup_stat_node(o, n, &ls) < 0)
+		return true; /* gone; the event of its name says so */
+	if (ls.stamp == n->stamp)
+		return true;
+	n->stamp = ls.stamp;
+	if (fds_written(o->fds, n))
+		atomic_fetch_or(&n->flags, NODE_CONTENDED);
+	invalidate_inode(o, n->repo, node_id(n), true);
+	return true;
+}
+
+static int stat_in(struct overlay *o, struct node *dir, const char *name, struct lookup_stat *ls)
+{
+	struct fd_hold h;
+	if (lookup_hidden(o, dir, name))
+		return -ENOENT;
+	int rc = fds_path(o->fds, dir, &h);
+	if (rc < 0)
+		return rc;
+	rc = lookup_statx(h.fd, name, ls);
+	fds_put(o->fds, &h);
+	return rc;
+}
+
+/* A name came, went or was replaced: is it what the kernel believes? */
+static bool check_name(struct coherence *c, struct node *dir, const char *name, uint64_t since_ms)
+{
+	struct overlay *o = c->o;
+	struct lookup_stat ls = {0};
+	bool own = false;
+	if (dir->changing && clock_mono_ms() < since_ms + FORCE_MS)
+		return false;
+	struct node *belief = node_name_find(o->nodes, dir, name, &own);
+	bool exists = stat_in(o, dir, name, &ls) == 0;
+	bool same = belief && exists && belief->ino == ls.st.st_ino && belief->born == ls.born &&
+		    node_dev(o->nodes, belief) == ls.st.st_dev;
+	if (dir->looking || dir->changing || (belief && !same) || (!belief && exists)) {
+		if (belief && !same)
+			node_name_drop(o->nodes, dir, name, NULL);
+		invalidate_entry(o, dir->repo, node_id(dir), name);
+		invalidate_inode(o, dir->repo, node_id(dir), true);
+	} else if (same ? !own : !was_own_removal(c, dir, name)) {
+		/* Right, but a cached listing may be older. */
+		invalidate_inode(o, dir->repo, node_id(dir), true);
+	}
+	if (same)
+		add_pending(&c->pending, node_id(belief), "");
+	if (belief)
+		lookup_forget(o, node_id(belief), 1);
+	return true;
+}
+
+static void collect(struct node *n, void *arg)
+{
+	struct pending **list = arg;
+	add_pending(list, node_id(n), "");
+}
+
+/* The queue overflowed: nobody knows what was missed, so everything goes, negative names too (they hang
+ * below the directory of their repo). */
+static void forget_everything(struct coherence *c)
+{
+	struct overlay *o = c->o;
+	struct pending *all = NULL, *p = NULL, *tmp = NULL;
+	log_warn(
+		"event=overflow effect=\"all that the kernel has cached of the mount is dropped\"");
+	for (uint16_t i = 0; i < repos_count(o->repos); i++)
+		invalidate_entry(o, i, FUSE_ROOT_ID, repos_at(o->repos, i)->info->name);
+	nodes_each(o->nodes, collect, &all);
+	HASH_ITER (hh, all, p, tmp) {
+		struct node *n = node_get(o->nodes, p->node);
+		if (n && n->index != NODE_ROOT_ID)
+			invalidate_inode(o, n->repo, p->node, true);
+	}
+	free_pending(&all);
+	c->reload = true;
+}
+
+/* A file that changed under one of its names in a watched directory. */
+static void child_event(struct coherence *c, struct node *dir, const char *name)
+{
+	struct node *child = node_name_find(c->o->nodes, dir, name, NULL);
+	if (!child)
+		return; /* the kernel does not know it */
+	add_pending(&c->pending, node_id(child), "");
+	lookup_forget(c->o, node_id(child), 1);
+}
+
+static void take_event(struct coherence *c, const struct inotify_event *ev)
+{
+	struct watch *w = NULL;
+	if (ev->mask & IN_Q_OVERFLOW) {
+		forget_everything(c);
+		return;
+	}
+	pthread_mutex_lock(&c->lock);
+	HASH_FIND_INT(c->watches, &ev->wd, w);
+	uint64_t id = w ? w->node : 0;
+	pthread_mutex_unlock(&c->lock);
+	if (!w || ev->mask & IN_IGNORED)
+		return;
+	if (id == 0) {
+		c->reload |= !(ev->mask & IN_CREATE && !(ev->mask & IN_ISDIR)) &&
+			     (ev->mask & IN_ISDIR || strcmp(ev->name, "repo.json") == 0);
+		return;
+	}
+	const char *name = ev->len ? ev->name : "";
+	struct node *n = node_hold(c->o->nodes, id);
+	if (!n)
+		return;
+	if (!name[0])
+		add_pending(&c->pending, id, "");
+	else if (ev->mask & (IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO))
+		add_pending(&c->pending, id, name);
+	else
+		child_event(c, n, name);
+	lookup_forget(c->o, id, 1);
+}
+
+static void read_events(struct coherence *c)
+{
+	union {
+		char bytes[65536];
+		struct inotify_event align;
+	} buf;
+	for (;;) {
+		ssize_t n = read(c->inotify, buf.bytes, sizeof(buf.bytes));
+		if (n <= 0)
+			return;
+		for (ssize_t at = 0; at < n;) {
+			const struct inotify_event *ev = (const void *)(buf.bytes + at);
+			take_event(c, ev);
+			at += (ssize_t)(sizeof(*ev) + ev->len);
+		}
+	}
+}
+
+static void take_posted(struct coherence *c)
+{
+	struct pending *p = NULL, *tmp = NULL, *there = NULL;
+	LOCK_SCOPE(&c->lock);
+	HASH_ITER (hh, c->posted, p, tmp) {
+		HASH_DEL(c->posted, p);
+		HASH_FIND_STR(c->pending, p->key, there);
+		if (there) {
+			free(p->key);
+			free(p);
+		} else {
+			HASH_ADD_KEYPTR(hh, c->pending, p->key, strlen(p->key), p);
+		}
+	}
+}
+
+static void look_at_pending(struct coherence *c)
+{
+	struct pending *p = NULL, *tmp = NULL;
+	HASH_ITER (hh, c->pending, p, tmp) {
+		struct node *n = node_hold(c->o->nodes, p->node);
+		const char *name = p->key + 16;
+		bool done = !n || (name[0] ? check_name(c, n, name, p->since_ms)
+					   : check_content(c->o, n));
+		if (n)
+			lookup_forget(c->o, p->node, 1);
+		if (!done)
+			continue;
+		HASH_DEL(c->pending, p);
+		free(p->key);
+		free(p);
+	}
+}
+
+static void reload(struct coherence *c)
+{
+	struct err e = ERR_INIT;
+	c->reload = false;
+	if (repos_reload(c->o, &e) < 0)
+		log_error("event=reload error=\"%s\"", e.text);
+}
+
+static void *work(void *arg)
+{
+	struct coherence *c = arg;
+	struct pollfd fds[2] = {{.fd = c->inotify, .events = POLLIN},
+				{.fd = c->wake, .events = POLLIN}};
+	uint64_t count;
+	while (!c->stop) {
+		int timeout = c->pending ? RETRY_MS : c->writes ? WRITE_FD_MS : -1;
+		if (poll(fds, 2, timeout) < 0 && errno != EINTR)
+			break;
+		if (read(c->wake, &count, sizeof(count)) < 0 && errno != EAGAIN)
+			break;
+		/* Posts first: an event of theirs is then merged. */
+		take_posted(c);
+		read_events(c);
+		look_at_pending(c);
+		if (c->reload)
+			reload(c);
+		if (c->writes) {
+			c->writes = false;
+			if (fds_expire(c->o->fds, clock_coarse_ms() - WRITE_FD_MS))
+				c->writes = true;
+		}
+	}
+	return NULL;
+}
+
+int coherence_start(struct overlay *o, struct err *e)
+{
+	struct coherence *c = o->coherence;
+	fds_on_write(o->fds, coherence_poke, c);
+	int rc = pthread_create(&c->thread, NULL, work, c);
+	if (rc)
+		return err_errno(e, -rc, "starting the coherence thread");
+	c->started = true;
+	return 0;
+}

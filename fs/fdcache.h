@@ -1,0 +1,62 @@
+/*
+ * Real file descriptors of nodes, bounded.
+ *
+ * Three kinds: an O_PATH descriptor per node (keeps a file that is deleted outside reachable; the
+ * least recently used ones are closed beyond the limit and found again by parent and name, checked by
+ * device and inode), and small pools of descriptors for reading and for writing. Nothing is told when
+ * programs close a file (FUSE.md), so write descriptors are closed by fds_expire() a few
+ * milliseconds after their last use: an open one would make execve() of the real file fail.
+ *
+ * Locking: one leaf lock; never held over a system call that touches a file.
+ */
+#pragma once
+#include <stdint.h>
+
+#include "fs/node.h"
+
+struct fdcache;
+
+/* A descriptor in use; fds_put() gives it back. */
+struct fd_hold {
+	int fd;
+	struct node *node;
+	int kind; /* private */
+	int slot; /* private */
+};
+
+enum fd_kind { FD_READ, FD_WRITE };
+
+/* limit: how many descriptors this process may have open (RLIMIT_NOFILE). */
+int fdcache_new(struct fdcache **out, struct nodes *nodes, unsigned limit);
+struct fdcache *fdcache_free(struct fdcache *c);
+
+/* O_PATH. -ESTALE when the file cannot be found any more. */
+int fds_path(struct fdcache *c, struct node *n, struct fd_hold *h);
+
+/* Like fds_path(), but only when it is open already: false otherwise. */
+bool fds_path_cached(struct fdcache *c, struct node *n, struct fd_hold *h);
+
+/* Open for reading or writing. write falls back to read-write pins made by fds_pin(). */
+int fds_open(struct fdcache *c, struct node *n, enum fd_kind kind, struct fd_hold *h);
+
+void fds_put(struct fdcache *c, struct fd_hold *h);
+
+/* Takes over fd as the O_PATH descriptor of n, or closes it when there is one. */
+void fds_give_path(struct fdcache *c, struct node *n, int fd);
+
+/* Keeps descriptors for reading and writing as far as they can be had now, until the node goes: before
+ * a mode change that would forbid opening them later. */
+void fds_pin(struct fdcache *c, struct node *n);
+
+/* Closes all that belongs to n; nobody else may be using it (it is dead). */
+void fds_drop(struct fdcache *c, struct node *n);
+
+/* Closes write descriptors not used since before_ms (CLOCK_MONOTONIC) and takes NODE_CONTENDED from their
+ * nodes; returns how many are left. */
+unsigned fds_expire(struct fdcache *c, uint64_t before_ms);
+
+/* True when n has a write descriptor open: it was written through the mount just now. */
+bool fds_written(struct fdcache *c, const struct node *n);
+
+/* wake is called (no lock held) when the first write descriptor is cached: somebody must expire it. */
+void fds_on_write(struct fdcache *c, void (*wake)(void *arg), void *arg);

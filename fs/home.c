@@ -1,0 +1,340 @@
+/*
+ * A change at home: straight to the real file. Each function does what the system call of its name does
+ * on the file system below and gives its errno.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "fs/change.h"
+#include "fs/coherence.h"
+#include "manager/base/creds.h"
+
+struct proc_path {
+	char text[40];
+};
+
+static struct proc_path proc_path(int fd)
+{
+	struct proc_path p;
+	snprintf(p.text, sizeof(p.text), "/proc/self/fd/%d", fd);
+	return p;
+}
+
+/* New files belong to the caller, where we may give them away. */
+static void become_caller(struct change *c, struct creds *saved)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(c->req);
+	saved->changed = 0;
+	if (c->o->privileged)
+		creds_become(saved, ctx->uid, ctx->gid);
+}
+
+static int open_new(struct change *c, int dir)
+{
+	int extra = c->flags & (O_EXCL | O_TRUNC);
+	int fd = openat(dir, c->name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | extra, c->mode);
+	if (fd < 0 && errno == EACCES) /* it was there already, and may not be read or written */
+		fd = openat(dir, c->name,
+			    (c->flags & O_ACCMODE) | O_CREAT | O_NOFOLLOW | O_CLOEXEC | extra,
+			    c->mode);
+	return fd < 0 ? -errno : fd;
+}
+
+static int apply_create(struct change *c, int dir)
+{
+	struct creds saved;
+	struct change_handle *h = calloc(1, sizeof(*h));
+	if (!h)
+		return -ENOMEM;
+	become_caller(c, &saved);
+	int rc = h->fd = open_new(c, dir);
+	creds_restore(&saved);
+	if (rc >= 0)
+		rc = change_entry(c, c->node, c->name);
+	if (rc < 0) {
+		if (h->fd >= 0)
+			close(h->fd);
+		free(h);
+		return rc;
+	}
+	c->fi.fh = (uintptr_t)h;
+	c->fi.keep_cache = 1;
+	return 0;
+}
+
+static int make_named(struct change *c, int dir)
+{
+	switch (c->kind) {
+	case CHANGE_MKDIR:
+		return mkdirat(dir, c->name, c->mode);
+	case CHANGE_MKNOD:
+		return mknodat(dir, c->name, c->mode, c->rdev);
+	default:
+		return symlinkat(c->name2, dir, c->name);
+	}
+}
+
+static int apply_make(struct change *c, int dir)
+{
+	struct creds saved;
+	become_caller(c, &saved);
+	int rc = make_named(c, dir) < 0 ? -errno : 0;
+	creds_restore(&saved);
+	return rc < 0 ? rc : change_entry(c, c->node, c->name);
+}
+
+static int apply_remove(struct change *c, int dir)
+{
+	change_keep_reachable(c->o, c->node, c->name);
+	if (unlinkat(dir, c->name, c->kind == CHANGE_RMDIR ? AT_REMOVEDIR : 0) < 0)
+		return -errno;
+	change_name_removed(c->o, c->node, c->name);
+	return 0;
+}
+
+/* Whether what is renamed was seen in its present version (its ctime will move). */
+static bool seen_version(struct overlay *o, struct node *dir, const char *name)
+{
+	struct lookup_stat ls;
+	struct node *n = node_name_find(o->nodes, dir, name, NULL);
+	bool seen = n && lookup_stat_node(o, n, &ls) == 0 && ls.stamp == n->stamp;
+	if (n)
+		lookup_forget(o, node_id(n), 1);
+	return seen;
+}
+
+static int apply_rename(struct change *c, int dir)
+{
+	struct fd_hold to;
+	int rc = fds_path(c->o->fds, c->node2, &to);
+	if (rc < 0)
+		return rc;
+	change_keep_reachable(c->o, c->node2, c->name2);
+	c->out.trusted = seen_version(c->o, c->node, c->name);
+	if (renameat2(dir, c->name, to.fd, c->name2, (unsigned)c->flags) < 0)
+		rc = -errno;
+	fds_put(c->o->fds, &to);
+	if (rc == 0)
+		change_name_moved(c);
+	return rc;
+}
+
+static int apply_link(struct change *c, int fd)
+{
+	struct fd_hold dir;
+	struct lookup_stat ls;
+	int rc = fds_path(c->o->fds, c->node2, &dir);
+	if (rc < 0)
+		return rc;
+	if (lookup_statx(fd, "", &ls) == 0)
+		change_begin_content(c, c->node, ls.stamp);
+	if (linkat(AT_FDCWD, proc_path(fd).text, dir.fd, c->name2, AT_SYMLINK_FOLLOW) < 0)
+		rc = -errno;
+	fds_put(c->o->fds, &dir);
+	if (rc == 0 && lookup_statx(fd, "", &ls) == 0)
+		change_end_content(c, c->node, ls.stamp);
+	return rc < 0 ? rc : change_entry(c, c->node2, c->name2);
+}
+
+/* Root keeps setuid and setgid bits when it writes; the caller may not. */
+static void drop_suid(struct change *c, int fd)
+{
+	struct stat st;
+	if (!c->o->privileged || !c->kill_suidgid || fstat(fd, &st) < 0)
+		return;
+	mode_t drop = st.st_mode & S_ISUID;
+	if ((st.st_mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP))
+		drop |= S_ISGID;
+	if (drop)
+		(void)fchmod(fd, st.st_mode & 07777 & ~drop);
+}
+
+static int write_all(struct change *c, int fd)
+{
+	struct iovec iov = {.iov_base = (void *)(uintptr_t)c->data, .iov_len = c->size};
+	while (iov.iov_len) {
+		/* With RWF_APPEND the offset is not looked at, but it may not be negative. */
+		ssize_t n = pwritev2(fd, &iov, 1, c->off + (off_t)c->out.written,
+				     c->flags & O_APPEND ? RWF_APPEND : 0);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return c->out.written ? 0 : -errno;
+		c->out.written += (size_t)n;
+		iov.iov_base = (char *)iov.iov_base + n;
+		iov.iov_len -= (size_t)n;
+	}
+	return 0;
+}
+
+static int apply_write(struct change *c)
+{
+	struct fd_hold h = {.fd = -1};
+	struct lookup_stat ls;
+	int rc = 0, fd = c->handle ? c->handle->fd : -1;
+	if (fd < 0) {
+		rc = fds_open(c->o->fds, c->node, FD_WRITE, &h);
+		if (rc < 0)
+			return rc;
+		fd = h.fd;
+	}
+	if (lookup_statx(fd, "", &ls) == 0)
+		change_begin_content(c, c->node, ls.stamp);
+	drop_suid(c, fd);
+	rc = write_all(c, fd);
+	if (lookup_statx(fd, "", &ls) == 0) {
+		change_end_content(c, c->node, ls.stamp);
+		/* The kernel cached the bytes where it believed the end to be. */
+		if (c->flags & O_APPEND && ls.st.st_size != c->off + (off_t)c->out.written)
+			coherence_post(c->o, c->node);
+	}
+	if (h.fd >= 0)
+		fds_put(c->o->fds, &h);
+	return rc;
+}
+
+static int set_size(struct change *c)
+{
+	struct fd_hold h = {.fd = -1};
+	int fd = c->handle ? c->handle->fd : -1;
+	if (fd < 0) {
+		int rc = fds_open(c->o->fds, c->node, FD_WRITE, &h);
+		if (rc < 0)
+			return rc;
+		fd = h.fd;
+	}
+	int rc = ftruncate(fd, c->attr.st_size) < 0 ? -errno : 0;
+	if (h.fd >= 0)
+		fds_put(c->o->fds, &h);
+	return rc;
+}
+
+static int set_times(struct change *c, int fd)
+{
+	struct timespec ts[2] = {c->attr.st_atim, c->attr.st_mtim};
+	if (c->to_set & FUSE_SET_ATTR_ATIME_NOW)
+		ts[0].tv_nsec = UTIME_NOW;
+	else if (!(c->to_set & FUSE_SET_ATTR_ATIME))
+		ts[0].tv_nsec = UTIME_OMIT;
+	if (c->to_set & FUSE_SET_ATTR_MTIME_NOW)
+		ts[1].tv_nsec = UTIME_NOW;
+	else if (!(c->to_set & FUSE_SET_ATTR_MTIME))
+		ts[1].tv_nsec = UTIME_OMIT;
+	return utimensat(fd, "", ts, AT_EMPTY_PATH) < 0 ? -errno : 0;
+}
+
+static int set_mode(struct change *c, int fd)
+{
+	/* Programs that have it open go on reading and writing. */
+	if (!c->o->privileged && (c->attr.st_mode & 0600) != 0600 && c->node->flags & NODE_REG)
+		fds_pin(c->o->fds, c->node);
+	return chmod(proc_path(fd).text, c->attr.st_mode & 07777) < 0 ? -errno : 0;
+}
+
+static int set_owner(struct change *c, int fd)
+{
+	uid_t uid = c->to_set & FUSE_SET_ATTR_UID ? c->attr.st_uid : (uid_t)-1;
+	gid_t gid = c->to_set & FUSE_SET_ATTR_GID ? c->attr.st_gid : (gid_t)-1;
+	return fchownat(fd, "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+}
+
+static int apply_setattr(struct change *c, int fd)
+{
+	int rc = lookup_statx(fd, "", &c->out.ls);
+	if (rc < 0)
+		return rc;
+	change_begin_content(c, c->node, c->out.ls.stamp);
+	if (c->to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID))
+		rc = set_owner(c, fd);
+	if (rc == 0 && c->to_set & FUSE_SET_ATTR_MODE)
+		rc = set_mode(c, fd);
+	if (rc == 0 && c->to_set & FUSE_SET_ATTR_SIZE)
+		rc = set_size(c);
+	if (rc == 0 && c->to_set & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME |
+				    FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME_NOW))
+		rc = set_times(c, fd);
+	if (lookup_statx(fd, "", &c->out.ls) == 0)
+		change_end_content(c, c->node, c->out.ls.stamp);
+	return rc;
+}
+
+static int apply_xattr(struct change *c, int fd)
+{
+	struct lookup_stat ls;
+	struct proc_path p = proc_path(fd);
+	if (lookup_statx(fd, "", &ls) == 0)
+		change_begin_content(c, c->node, ls.stamp);
+	int rc = c->kind == CHANGE_SETXATTR ? setxattr(p.text, c->name, c->data, c->size, c->flags)
+					    : removexattr(p.text, c->name);
+	rc = rc < 0 ? -errno : 0;
+	if (lookup_statx(fd, "", &ls) == 0)
+		change_end_content(c, c->node, ls.stamp);
+	return rc;
+}
+
+static int apply_fallocate(struct change *c)
+{
+	struct fd_hold h;
+	struct lookup_stat ls;
+	int rc = fds_open(c->o->fds, c->node, FD_WRITE, &h);
+	if (rc < 0)
+		return rc;
+	if (lookup_statx(h.fd, "", &ls) == 0)
+		change_begin_content(c, c->node, ls.stamp);
+	rc = fallocate(h.fd, c->flags, c->off, c->length) < 0 ? -errno : 0;
+	if (lookup_statx(h.fd, "", &ls) == 0)
+		change_end_content(c, c->node, ls.stamp);
+	fds_put(c->o->fds, &h);
+	return rc;
+}
+
+static int apply_with_fd(struct change *c, int fd)
+{
+	switch (c->kind) {
+	case CHANGE_CREATE:
+		return apply_create(c, fd);
+	case CHANGE_MKDIR:
+	case CHANGE_MKNOD:
+	case CHANGE_SYMLINK:
+		return apply_make(c, fd);
+	case CHANGE_UNLINK:
+	case CHANGE_RMDIR:
+		return apply_remove(c, fd);
+	case CHANGE_RENAME:
+		return apply_rename(c, fd);
+	case CHANGE_LINK:
+		return apply_link(c, fd);
+	case CHANGE_SETATTR:
+		return apply_setattr(c, fd);
+	case CHANGE_SETXATTR:
+	case CHANGE_REMOVEXATTR:
+		return apply_xattr(c, fd);
+	case CHANGE_WRITE:
+	case CHANGE_FALLOCATE:
+		break;
+	}
+	return -EINVAL;
+}
+
+int home_apply(struct change *c)
+{
+	struct fd_hold h;
+	if (c->kind == CHANGE_WRITE)
+		return apply_write(c);
+	if (c->kind == CHANGE_FALLOCATE)
+		return apply_fallocate(c);
+	int rc = fds_path(c->o->fds, c->node, &h);
+	if (rc < 0)
+		return rc;
+	rc = apply_with_fd(c, h.fd);
+	fds_put(c->o->fds, &h);
+	return rc;
+}

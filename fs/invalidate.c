@@ -1,0 +1,207 @@
+#include "fs/invalidate.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "fs/coherence.h"
+#include "manager/base/cleanup.h"
+#include "manager/base/log.h"
+
+struct item {
+	struct item *next;
+	fuse_ino_t ino;
+	bool data;
+	char name[]; /* "" for an inode */
+};
+
+struct queue {
+	struct overlay *o;
+	pthread_mutex_t *lock; /* borrowed: invalidate.lock */
+	pthread_cond_t more;
+	struct item *head, **tail; /* protected by lock, as are the rest; owned items */
+	bool running;
+	uint16_t repo;
+};
+
+struct invalidate {
+	struct overlay *o;
+	pthread_mutex_t lock;
+	pthread_cond_t ended;  /* a thread has ended */
+	unsigned threads;      /* protected by lock, as are the rest */
+	struct queue **queues; /* owned; by repo index, the mount's own last */
+	unsigned n_queues;
+	bool stop;
+};
+
+enum { IDLE_MS = 1000 };
+
+int invalidate_new(struct overlay *o, struct invalidate **out)
+{
+	struct invalidate *v = calloc(1, sizeof(*v));
+	if (!v)
+		return -ENOMEM;
+	v->o = o;
+	pthread_mutex_init(&v->lock, NULL);
+	pthread_cond_init(&v->ended, NULL);
+	*out = v;
+	return 0;
+}
+
+static void drop_items(struct queue *q)
+{
+	while (q->head) {
+		struct item *it = q->head;
+		q->head = it->next;
+		free(it);
+	}
+	q->tail = &q->head;
+}
+
+struct invalidate *invalidate_free(struct invalidate *v)
+{
+	if (!v)
+		return NULL;
+	pthread_mutex_lock(&v->lock);
+	v->stop = true;
+	for (unsigned i = 0; i < v->n_queues; i++)
+		if (v->queues[i])
+			pthread_cond_signal(&v->queues[i]->more);
+	while (v->threads)
+		pthread_cond_wait(&v->ended, &v->lock);
+	pthread_mutex_unlock(&v->lock);
+	for (unsigned i = 0; i < v->n_queues; i++)
+		if (v->queues[i]) {
+			drop_items(v->queues[i]);
+			pthread_cond_destroy(&v->queues[i]->more);
+			free(v->queues[i]);
+		}
+	free(v->queues);
+	pthread_mutex_destroy(&v->lock);
+	pthread_cond_destroy(&v->ended);
+	free(v);
+	return NULL;
+}
+
+/* -ENOENT only says that the kernel did not have it. */
+static void tell(struct overlay *o, const struct item *it)
+{
+	if (it->name[0]) {
+		fuse_lowlevel_notify_inval_entry(o->se, it->ino, it->name, strlen(it->name));
+		return;
+	}
+	struct node *n = node_get(o->nodes, it->ino);
+	fuse_lowlevel_notify_inval_inode(o->se, it->ino, it->data ? 0 : -1, 0);
+	if (n && it->data && (n->flags & NODE_REG) && n->changing)
+		atomic_fetch_or(&n->flags, NODE_RECHECK);
+}
+
+/* Waits up to IDLE_MS for more; false when none came. */
+static bool wait_more(struct queue *q)
+{
+	struct timespec until;
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += IDLE_MS / 1000;
+	while (!q->head && !q->o->invalidate->stop)
+		if (pthread_cond_clockwait(&q->more, q->lock, CLOCK_MONOTONIC, &until) == ETIMEDOUT)
+			break;
+	return q->head && !q->o->invalidate->stop;
+}
+
+static void *work(void *arg)
+{
+	struct queue *q = arg;
+	struct invalidate *v = q->o->invalidate;
+	pthread_mutex_lock(&v->lock);
+	while (wait_more(q)) {
+		struct item *it = q->head;
+		q->head = it->next;
+		if (!q->head)
+			q->tail = &q->head;
+		pthread_mutex_unlock(&v->lock);
+		tell(q->o, it);
+		free(it);
+		pthread_mutex_lock(&v->lock);
+	}
+	q->running = false;
+	v->threads--;
+	pthread_cond_signal(&v->ended);
+	pthread_mutex_unlock(&v->lock);
+	return NULL;
+}
+
+static struct queue *queue_locked(struct invalidate *v, uint16_t repo)
+{
+	unsigned at = (unsigned)repo + 1 > 0xffff ? 0 : (unsigned)repo + 1;
+	if (at >= v->n_queues) {
+		unsigned n = (at + 16) & ~15u;
+		struct queue **grown = realloc(v->queues, n * sizeof(struct queue *));
+		if (!grown)
+			return NULL;
+		memset(grown + v->n_queues, 0, (n - v->n_queues) * sizeof(struct queue *));
+		v->queues = grown;
+		v->n_queues = n;
+	}
+	if (!v->queues[at]) {
+		struct queue *q = calloc(1, sizeof(*q));
+		if (!q)
+			return NULL;
+		q->o = v->o;
+		q->lock = &v->lock;
+		q->repo = repo;
+		q->tail = &q->head;
+		pthread_cond_init(&q->more, NULL);
+		v->queues[at] = q;
+	}
+	return v->queues[at];
+}
+
+static void start_locked(struct invalidate *v, struct queue *q)
+{
+	pthread_t thread;
+	pthread_attr_t attr;
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	q->running = pthread_create(&thread, &attr, work, q) == 0;
+	v->threads += q->running;
+	pthread_attr_destroy(&attr);
+	if (!q->running)
+		log_error("event=invalidate error=\"no thread: %m\"");
+}
+
+static void enqueue(struct overlay *o, uint16_t repo, fuse_ino_t ino, const char *name, bool data)
+{
+	struct invalidate *v = o->invalidate;
+	size_t len = name ? strlen(name) : 0;
+	struct item *it = malloc(sizeof(*it) + len + 1);
+	if (!it) {
+		log_error("event=invalidate error=\"out of memory\"");
+		return;
+	}
+	*it = (struct item){.ino = ino, .data = data};
+	memcpy(it->name, name ? name : "", len + 1);
+	LOCK_SCOPE(&v->lock);
+	struct queue *q = v->stop ? NULL : queue_locked(v, repo);
+	if (!q) {
+		free(it);
+		return;
+	}
+	*q->tail = it;
+	q->tail = &it->next;
+	if (q->running)
+		pthread_cond_signal(&q->more);
+	else
+		start_locked(v, q);
+}
+
+void invalidate_entry(struct overlay *o, uint16_t repo, fuse_ino_t parent, const char *name)
+{
+	enqueue(o, repo, parent, name, false);
+}
+
+void invalidate_inode(struct overlay *o, uint16_t repo, fuse_ino_t ino, bool data)
+{
+	enqueue(o, repo, ino, NULL, data);
+}

@@ -1,0 +1,377 @@
+#include "fs/mount.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fs/coherence.h"
+#include "fs/control.h"
+#include "fs/invalidate.h"
+#include "fs/loop.h"
+#include "fs/mounts.h"
+#include "fs/overlay.h"
+#include "fs/repos.h"
+#include "manager/base/cleanup.h"
+#include "manager/base/file.h"
+#include "manager/base/log.h"
+#include "manager/base/path.h"
+#include "manager/mountstate.h"
+
+/* ---- before ---- */
+
+static int check_empty(const char *path, struct err *e)
+{
+	CLEANUP(closedirp) DIR *d = opendir(path);
+	const struct dirent *ent;
+	if (!d)
+		return err_errno(e, -errno, "looking into the mountpoint %s", path);
+	while ((ent = readdir(d)))
+		if (strcmp(ent->d_name, ".") != 0 && strcmp(ent->d_name, "..") != 0)
+			return err_set(e, -ENOTEMPTY,
+				       "the mountpoint %s is not empty (it has %s); name another "
+				       "directory",
+				       path, ent->d_name);
+	return 0;
+}
+
+static int check_outside(const struct config *c, const char *path, struct err *e)
+{
+	struct repo_list list = {0};
+	int rc = repo_list_load(c, &list, e);
+	for (size_t i = 0; i < list.n && rc == 0; i++) {
+		if (path_below(list.items[i].root, path, NULL))
+			rc = err_set(e, -EINVAL,
+				     "the mountpoint %s lies inside the repository %s (%s); name a "
+				     "directory "
+				     "outside of all repositories",
+				     path, list.items[i].name, list.items[i].root);
+		else if (path_below(path, list.items[i].root, NULL))
+			rc = err_set(e, -EINVAL,
+				     "the mountpoint %s would hide the repository %s (%s)", path,
+				     list.items[i].name, list.items[i].root);
+	}
+	if (rc == 0 && (path_below(path, c->base, NULL) || path_below(c->base, path, NULL)))
+		rc = err_set(e, -EINVAL, "the mountpoint %s and the state directory %s overlap",
+			     path, c->base);
+	repo_list_deinit(&list);
+	return rc;
+}
+
+/* What is mounted at path now: 0 nothing, MOUNT_ALREADY, or an error. A dead mount is cleared. */
+static int clear_dead(const char *path, struct err *e)
+{
+	char type[64];
+	struct stat st;
+	while (mounts_at(path, type, sizeof(type))) {
+		bool dead = stat(path, &st) < 0 && errno == ENOTCONN;
+		if (strcmp(type, "fuse.rrm") != 0)
+			return err_set(e, -EBUSY,
+				       "something else (%s) is mounted at %s; unmount it or name "
+				       "another directory",
+				       type, path);
+		if (!dead)
+			return MOUNT_ALREADY;
+		log_info("event=clear_dead_mount mountpoint=\"%s\"", path);
+		int rc = mounts_detach(path, e);
+		if (rc < 0)
+			return err_prefix(e, rc, "clearing a dead mount");
+	}
+	return 0;
+}
+
+int mount_prepare(const struct config *c, const char *path, struct err *e)
+{
+	struct stat st;
+	int rc = clear_dead(path, e);
+	if (rc)
+		return rc;
+	if (access("/dev/fuse", F_OK) < 0)
+		return err_set(e, -ENODEV,
+			       "/dev/fuse is missing: load the kernel module (modprobe fuse) or "
+			       "let the container have the device");
+	if (stat(path, &st) < 0 && errno == ENOENT) {
+		rc = file_mkdirs(path, 0755);
+		if (rc < 0)
+			return err_errno(e, rc, "making the mountpoint %s", path);
+	} else if (stat(path, &st) < 0) {
+		return err_errno(e, -errno, "looking at the mountpoint %s", path);
+	} else if (!S_ISDIR(st.st_mode)) {
+		return err_set(e, -ENOTDIR, "the mountpoint %s is not a directory", path);
+	}
+	rc = check_outside(c, path, e);
+	return rc < 0 ? rc : check_empty(path, e);
+}
+
+int mount_unmount(const char *path, struct err *e)
+{
+	char type[64];
+	if (!mounts_at(path, type, sizeof(type)))
+		return 0;
+	if (strcmp(type, "fuse.rrm") != 0)
+		return err_set(e, -EINVAL, "%s is a mount of type %s, not one of ours", path, type);
+	return mounts_detach(path, e);
+}
+
+/* ---- while it serves ---- */
+
+static void op_init(void *userdata, struct fuse_conn_info *conn)
+{
+	struct overlay *o = userdata;
+	static const unsigned wanted =
+		FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_READDIRPLUS |
+		FUSE_CAP_NO_OPEN_SUPPORT | FUSE_CAP_NO_OPENDIR_SUPPORT | FUSE_CAP_CACHE_SYMLINKS |
+		FUSE_CAP_EXPLICIT_INVAL_DATA
+#ifdef FUSE_CAP_HANDLE_KILLPRIV_V2
+		/* Without it each write is preceded by a question for security.capability. */
+		| FUSE_CAP_HANDLE_KILLPRIV_V2
+#endif
+		;
+	/* fs/ depends on each of these being off: FUSE.md says why. */
+	static const unsigned unwanted = FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_AUTO_INVAL_DATA |
+					 FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_READDIRPLUS_AUTO |
+					 FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE |
+					 FUSE_CAP_SPLICE_MOVE | FUSE_CAP_HANDLE_KILLPRIV |
+					 FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS;
+	conn->want = (conn->want & ~unwanted) | (conn->capable & wanted);
+	if (conn->max_write > MUTATION_DATA_MAX)
+		conn->max_write = MUTATION_DATA_MAX;
+	conn->max_background = 64;
+	conn->congestion_threshold = 48;
+	if (!(conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT))
+		log_warn("event=init effect=\"this kernel asks before each open; reads are "
+			 "slower\"");
+	if (o->ready_fd && *o->ready_fd >= 0) {
+		ssize_t n = write(*o->ready_fd, "r", 1);
+		(void)n; /* the parent may have given up waiting */
+		close(*o->ready_fd);
+		*o->ready_fd = -1;
+	}
+}
+
+/* Answering ENOSYS once makes the kernel open, close and flush by itself from then on. */
+static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	fuse_reply_err(req, ENOSYS);
+}
+
+static struct fuse_lowlevel_ops operations(void)
+{
+	struct fuse_lowlevel_ops ops = {
+		.init = op_init,
+		.lookup = op_lookup,
+		.forget = op_forget,
+		.forget_multi = op_forget_multi,
+		.getattr = op_getattr,
+		.readlink = op_readlink,
+		.statfs = op_statfs,
+		.getxattr = op_getxattr,
+		.listxattr = op_listxattr,
+		.open = op_open,
+		.opendir = op_open,
+		.flush = op_open,
+		.read = op_read,
+		.lseek = op_lseek,
+		.readdir = op_readdir,
+		.readdirplus = op_readdirplus,
+	};
+	change_ops(&ops);
+	return ops;
+}
+
+/* Raises the soft limit as far as it goes and says where that is. */
+static unsigned raise_nofile(void)
+{
+	struct rlimit rl;
+	if (getrlimit(RLIMIT_NOFILE, &rl) < 0)
+		return 1024;
+	rl.rlim_cur = rl.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &rl);
+	getrlimit(RLIMIT_NOFILE, &rl);
+	return rl.rlim_cur > 1 << 20 ? 1 << 20 : (unsigned)rl.rlim_cur;
+}
+
+static int note_under(struct overlay *o, struct err *e)
+{
+	CLEANUP(freep) char *parent = strdup(o->mountpoint);
+	struct stat st;
+	if (!parent)
+		return -ENOMEM;
+	char *slash = strrchr(parent, '/');
+	snprintf(o->under_name, sizeof(o->under_name), "%s", slash + 1);
+	slash[slash == parent] = '\0';
+	if (stat(parent, &st) < 0)
+		return err_errno(e, -errno, "looking at %s", parent);
+	o->under_dev = st.st_dev;
+	o->under_ino = st.st_ino;
+	return 0;
+}
+
+static int build(struct overlay *o, struct err *e)
+{
+	o->privileged = geteuid() == 0;
+	umask(0); /* the kernel has applied the caller's */
+	int rc = note_under(o, e);
+	if (rc == 0)
+		rc = nodes_new(&o->nodes);
+	if (rc == 0)
+		rc = fdcache_new(&o->fds, o->nodes, raise_nofile());
+	if (rc == 0)
+		rc = repos_new(&o->repos);
+	if (rc == 0)
+		rc = control_new(o, &o->control);
+	if (rc == 0)
+		rc = invalidate_new(o, &o->invalidate);
+	if (rc == 0)
+		rc = coherence_new(o, &o->coherence, e);
+	if (rc == 0)
+		rc = router_new(&o->router, o->config, o->mountpoint, e);
+	return rc;
+}
+
+static void tear_down(struct overlay *o)
+{
+	/* The router first: it answers what still waits, and only then can nothing be locked in the kernel
+	 * that a notification would wait for. */
+	if (o->repos && o->router) {
+		struct router *r = o->router;
+		o->repos = repos_free(o, o->repos);
+		o->router = router_free(r);
+	}
+	if (o->se)
+		fuse_session_unmount(o->se);
+	o->coherence = coherence_free(o, o->coherence);
+	o->invalidate = invalidate_free(o->invalidate);
+	if (o->se)
+		fuse_session_destroy(o->se);
+	o->control = control_free(o->control);
+	o->fds = fdcache_free(o->fds);
+	o->nodes = nodes_free(o->nodes);
+}
+
+static void register_roots(const struct config *c)
+{
+	for (char **root = c->roots; root && *root; root++) {
+		struct err e = ERR_INIT;
+		size_t found = 0;
+		if (repo_scan(c, *root, 3, &found, &e) < 0)
+			log_warn("event=scan dir=\"%s\" error=\"%s\"", *root, e.text);
+	}
+}
+
+static int new_session(struct overlay *o, const char *options, struct err *e)
+{
+	struct fuse_lowlevel_ops ops = operations();
+	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+	CLEANUP(freep) char *all = NULL;
+	if (asprintf(&all, "fsname=rrm,subtype=rrm,default_permissions%s%s", options[0] ? "," : "",
+		     options) < 0)
+		return -ENOMEM;
+	if (fuse_opt_add_arg(&args, "rrm-mount") || fuse_opt_add_arg(&args, "-o") ||
+	    fuse_opt_add_arg(&args, all)) {
+		fuse_opt_free_args(&args);
+		return -ENOMEM;
+	}
+	o->se = fuse_session_new(&args, &ops, sizeof(ops), o);
+	fuse_opt_free_args(&args);
+	if (!o->se)
+		return err_set(
+			e, -EINVAL,
+			"libfuse refused the mount options \"%s\" (%s/rrm-mount.log says more)",
+			options, o->config->base);
+	if (fuse_session_mount(o->se, o->mountpoint) != 0) {
+		fuse_session_destroy(o->se);
+		o->se = NULL;
+		return err_set(e, -EIO, "libfuse could not mount %s (%s/rrm-mount.log says more)",
+			       o->mountpoint, o->config->base);
+	}
+	return 0;
+}
+
+struct ender {
+	struct overlay *o;
+	sigset_t set;
+};
+
+/* Waits for a signal to end; SIGUSR1 is mount_serve()'s own word that serving is over. */
+static void *wait_for_signal(void *arg)
+{
+	struct ender *w = arg;
+	struct err e = ERR_INIT;
+	int sig = 0;
+	while (sigwait(&w->set, &sig) != 0 || sig == SIGHUP)
+		;
+	if (sig == SIGUSR1)
+		return NULL;
+	log_info("event=end signal=%d", sig);
+	if (mounts_detach(w->o->mountpoint, &e) < 0)
+		log_warn("event=unmount error=\"%s\"", e.text);
+	loop_stop(w->o);
+	return NULL;
+}
+
+static unsigned worker_count(void)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	return cores < 2 ? 4 : cores > 8 ? 16 : (unsigned)cores * 2;
+}
+
+static int serve(struct overlay *o, struct err *e)
+{
+	struct ender w = {.o = o};
+	pthread_t thread;
+	int rc = coherence_start(o, e);
+	if (rc < 0)
+		return rc;
+	/* Blocked before any thread is made, so that only sigwait() sees them. */
+	sigemptyset(&w.set);
+	sigaddset(&w.set, SIGTERM);
+	sigaddset(&w.set, SIGINT);
+	sigaddset(&w.set, SIGHUP);
+	sigaddset(&w.set, SIGUSR1);
+	rc = pthread_create(&thread, NULL, wait_for_signal, &w);
+	if (rc)
+		return err_errno(e, -rc, "starting a thread");
+	rc = mountstate_write(o->config, o->mountpoint, e);
+	if (rc == 0)
+		rc = loop_run(o, worker_count());
+	pthread_kill(thread, SIGUSR1);
+	pthread_join(thread, NULL);
+	mountstate_clear(o->config);
+	return rc;
+}
+
+int mount_serve(struct config *c, const struct options *opt, int *ready_fd, struct err *e)
+{
+	struct overlay o = {.config = c, .mountpoint = opt->mountpoint, .ready_fd = ready_fd};
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	register_roots(c);
+	int rc = build(&o, e);
+	if (rc == 0) {
+		char *repos_dir = path_join(c->base, "repos");
+		if (repos_dir && file_mkdirs(repos_dir, 0700) == 0)
+			coherence_watch_registry(&o, repos_dir);
+		free(repos_dir);
+		rc = repos_reload(&o, e); /* opens the roots, before anything lies over them */
+	}
+	if (rc == 0)
+		rc = new_session(&o, opt->fuse, e);
+	if (rc == 0)
+		rc = serve(&o, e);
+	tear_down(&o);
+	return rc;
+}

@@ -1,0 +1,22 @@
+/*
+ * The mount's life: clear what a dead server left, check the mountpoint, serve, unmount.
+ */
+#pragma once
+#include "fs/options.h"
+#include "manager/config.h"
+
+enum { MOUNT_ALREADY = 1 };
+
+/*
+ * Makes sure that a mount can be made at options->mountpoint: creates the directory, clears a dead rrm
+ * mount. 0; MOUNT_ALREADY when a living rrm-mount serves it; negative errno with a sentence: not empty, not a
+ * directory, inside a repository, another file system mounted there, ...
+ */
+int mount_prepare(const struct config *c, const char *mountpoint, struct err *e);
+
+/* Serves until unmounted or told to end (SIGTERM, SIGINT). *ready_fd gets an 'r' once the mount answers and
+ * is then closed and set to -1; NULL: nobody waits. 0 or negative errno with a sentence. */
+int mount_serve(struct config *c, const struct options *opt, int *ready_fd, struct err *e);
+
+/* Unmounts; programs inside lose it. Not mounted is success. */
+int mount_unmount(const char *mountpoint, struct err *e);

@@ -1,0 +1,129 @@
+#include "fs/options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <fuse_lowlevel.h>
+
+#include "manager/base/cleanup.h"
+#include "manager/base/path.h"
+
+static const char usage[] =
+	"Usage: rrm-mount [-f] [-o OPT[,OPT...]] [MOUNTPOINT]\n"
+	"       rrm-mount -u [MOUNTPOINT]\n"
+	"\n"
+	"Shows every registered repository under MOUNTPOINT (default: mountpoint of the\n"
+	"configuration, else ~/rrm) and goes to the background once it serves. A dead mount left\n"
+	"there is cleared first; already mounted is success.\n"
+	"\n"
+	"  -f, --foreground   stay in the foreground, log to standard error\n"
+	"  -o OPT             mount options: allow_other (other users too; as root, or with\n"
+	"                     user_allow_other in /etc/fuse.conf), ro, debug, ...\n"
+	"  -u, --unmount      unmount\n"
+	"      --help         this text\n"
+	"      --version      version of rrm-mount and of libfuse\n";
+
+int options_absolute(const char *path, char **out, struct err *e)
+{
+	char cwd[PATH_MAX];
+	CLEANUP(freep) char *full = NULL;
+	if (path[0] == '/') {
+		full = strdup(path);
+	} else {
+		if (!getcwd(cwd, sizeof(cwd)))
+			return err_errno(e, -errno, "finding the working directory");
+		full = path_join(cwd, path);
+	}
+	if (!full)
+		return -ENOMEM;
+	for (size_t len = strlen(full); len > 1 && full[len - 1] == '/'; len--)
+		full[len - 1] = '\0';
+	char *slash = strrchr(full, '/');
+	if (!slash[1] || strcmp(slash + 1, ".") == 0 || strcmp(slash + 1, "..") == 0)
+		return err_set(e, -EINVAL,
+			       "%s is no place for a mount: name a directory of its own", path);
+	CLEANUP(freep)
+	char *parent = slash == full ? strdup("/") : strndup(full, (size_t)(slash - full));
+	CLEANUP(freep) char *real = parent ? realpath(parent, NULL) : NULL;
+	if (!parent)
+		return -ENOMEM;
+	*out = real ? path_join(real, slash + 1) : steal(&full);
+	return *out ? 0 : -ENOMEM;
+}
+
+static int add_fuse(struct options *o, const char *text)
+{
+	char *joined = NULL;
+	if (asprintf(&joined, "%s%s%s", o->fuse, o->fuse[0] ? "," : "", text) < 0)
+		return -ENOMEM;
+	free(o->fuse);
+	o->fuse = joined;
+	return 0;
+}
+
+static int parse_flags(struct options *o, int argc, char **argv, struct err *e)
+{
+	static const struct option longs[] = {
+		{"foreground", no_argument, NULL, 'f'},
+		{"unmount", no_argument, NULL, 'u'},
+		{"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'V'},
+		{NULL, 0, NULL, 0},
+	};
+	int opt;
+	opterr = 0;
+	while ((opt = getopt_long(argc, argv, ":fuo:hV", longs, NULL)) != -1) {
+		switch (opt) {
+		case 'f':
+			o->foreground = true;
+			break;
+		case 'u':
+			o->action = OPTIONS_UNMOUNT;
+			break;
+		case 'o':
+			if (add_fuse(o, optarg) < 0)
+				return -ENOMEM;
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			o->action = OPTIONS_DONE;
+			return 0;
+		case 'V':
+			printf("rrm-mount %s, libfuse %s\n", RRM_VERSION, fuse_pkgversion());
+			o->action = OPTIONS_DONE;
+			return 0;
+		case ':':
+			return err_set(e, -EINVAL, "option %s needs a value; see rrm-mount --help",
+				       argv[optind - 1]);
+		default:
+			return err_set(e, -EINVAL, "unknown option %s; see rrm-mount --help",
+				       argv[optind - 1]);
+		}
+	}
+	if (argc - optind > 1)
+		return err_set(e, -EINVAL, "one mountpoint at most, not %d; see rrm-mount --help",
+			       argc - optind);
+	return 0;
+}
+
+int options_parse(struct options *out, int argc, char **argv, const struct config *c, struct err *e)
+{
+	*out = (struct options){.fuse = strdup("")};
+	if (!out->fuse)
+		return -ENOMEM;
+	int rc = parse_flags(out, argc, argv, e);
+	if (rc < 0 || out->action == OPTIONS_DONE)
+		return rc;
+	return options_absolute(optind < argc ? argv[optind] : c->mountpoint, &out->mountpoint, e);
+}
+
+void options_deinit(struct options *o)
+{
+	free(o->fuse);
+	free(o->mountpoint);
+}

@@ -1,0 +1,24 @@
+/* Which audit records `rrm log` shows, and how a person sees one. Pure but for the FILE. */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "manager/base/json.h"
+#include "manager/repo.h"
+
+struct auditview {
+	bool has_since;
+	int64_t since_ms; /* wall clock; records before it are left out */
+	const char *path; /* fnmatch(3) pattern for path or path2, '*' matches '/'; or NULL */
+	const char *from; /* actor.home: a repo_id, "" for none; NULL: any */
+	const struct repo_list *repos; /* to show names for repo_ids; borrowed */
+};
+
+bool auditview_wants(const struct auditview *v, const cJSON *record);
+
+/* One line: time, repo (NULL: left out), seq, op, path, bytes, by whom, how it ended. */
+void auditview_print(const struct auditview *v, FILE *f, const char *repo, const cJSON *record);
+
+/* "90s", "10m", "2h", "3d" before now_ms, "2026-11-22", or RFC 3339. -EINVAL when it is none. */
+int auditview_since(const char *text, int64_t now_ms, int64_t *wall_ms);

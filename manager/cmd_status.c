@@ -1,0 +1,161 @@
+#include <errno.h>
+#include <string.h>
+
+#include "manager/base/cleanup.h"
+#include "manager/base/json.h"
+#include "manager/cmdutil.h"
+#include "manager/memlog.h"
+#include "manager/registry.h"
+#include "manager/status.h"
+
+/* Every look at the status leaves a sample behind; that it could not be written is no reason to fail. */
+static void sample(const struct repo *r)
+{
+	struct memory_usage use;
+	struct endpoint ep;
+	bool alive;
+
+	if (!registry_read(r, &ep, &alive, NULL) && alive)
+		(void)memory_sample(r, &ep, &use);
+}
+
+static void print_uptime(int64_t s)
+{
+	if (s < 60)
+		printf("%llds", (long long)s);
+	else if (s < 3600)
+		printf("%lldm", (long long)s / 60);
+	else if (s < 86400)
+		printf("%lldh%02lldm", (long long)s / 3600, (long long)s / 60 % 60);
+	else
+		printf("%lldd%02lldh", (long long)s / 86400, (long long)s / 3600 % 24);
+}
+
+/* A text, or for an object its session, else its home, comm and pid, in the way a person says it. */
+static void print_who(const cJSON *who)
+{
+	if (cJSON_IsString(who)) {
+		cmd_print_bytes(stdout, who->valuestring);
+		return;
+	}
+	const char *comm = json_str(who, "comm", "");
+	cmd_print_bytes(stdout, comm[0] ? comm : "?");
+	if (json_int(who, "pid", 0) > 0)
+		printf("(%lld)", (long long)json_int(who, "pid", 0));
+	const char *home = json_str(who, "home", "");
+	fputs(home[0] ? " of " : " of nobody", stdout);
+	cmd_print_bytes(stdout, home);
+	const char *session = json_str(who, "session", "");
+	if (session[0]) {
+		fputs(" session ", stdout);
+		cmd_print_bytes(stdout, session);
+	}
+}
+
+static void print_turn(const cJSON *turn)
+{
+	const cJSON *holder = cJSON_GetObjectItemCaseSensitive(turn, "holder"), *waiter;
+	const cJSON *waiters = cJSON_GetObjectItemCaseSensitive(turn, "waiters");
+
+	if (holder && !cJSON_IsNull(holder)) {
+		fputs("    write turn: ", stdout);
+		print_who(holder);
+		const char *since = json_str(turn, "since", "");
+		printf("%s%s\n", since[0] ? " since " : "", since);
+	}
+	cJSON_ArrayForEach (waiter, waiters) {
+		fputs("    waiting:    ", stdout);
+		print_who(waiter);
+		putchar('\n');
+	}
+}
+
+static void print_one(const cJSON *j, int wide)
+{
+	CLEANUP(freep) char *name = NULL;
+	const cJSON *memory = cJSON_GetObjectItemCaseSensitive(j, "memory");
+	const cJSON *last = cJSON_GetObjectItemCaseSensitive(j, "last_write");
+	const char *error = json_str(j, "last_error", NULL);
+
+	json_get_bytes(j, "name", &name);
+	cmd_print_bytes(stdout, name ? name : "");
+	printf("%*s  %-8s", wide - (int)strlen(name ? name : ""), "", json_str(j, "state", ""));
+	if (json_int(j, "pid", 0) > 0) {
+		printf("  pid %lld  %s  %s  up ", (long long)json_int(j, "pid", 0),
+		       json_str(j, "url", ""), json_str(j, "backend", ""));
+		print_uptime(json_int(j, "uptime_s", 0));
+		int64_t kib = json_int(memory, "pss_kib", 0);
+		printf("  %lld MiB",
+		       (long long)(kib ? kib : json_int(memory, "rss_kib", 0)) / 1024);
+	}
+	fputs("  ", stdout);
+	cmd_print_bytes(stdout, json_str(j, "branch", ""));
+	putchar('\n');
+	print_turn(cJSON_GetObjectItemCaseSensitive(j, "turn"));
+	if (cJSON_IsObject(last)) {
+		CLEANUP(freep) char *path = NULL;
+		json_get_bytes(last, "path", &path);
+		printf("    last write: %s ", json_str(last, "ts", ""));
+		cmd_print_bytes(stdout, path ? path : "");
+		fputs(" by ", stdout);
+		print_who(cJSON_GetObjectItemCaseSensitive(last, "actor"));
+		putchar('\n');
+	}
+	if (error) {
+		fputs("    last error: ", stdout);
+		cmd_print_bytes(stdout, error);
+		putchar('\n');
+	}
+}
+
+static void print_table(const cJSON *all)
+{
+	const cJSON *j;
+	int wide = 0;
+
+	cJSON_ArrayForEach (j, all) {
+		int n = (int)strlen(json_str(j, "name", ""));
+		wide = n > wide ? n : wide;
+	}
+	cJSON_ArrayForEach (j, all)
+		print_one(j, wide);
+}
+
+static int status(const struct cmd_context *x, const char *what, bool json, struct err *e)
+{
+	CLEANUP(json_deletep) cJSON *all = NULL;
+	const struct repo *only = NULL;
+
+	int r = what ? cmd_find(x, what, &only, e) : 0;
+	if (!r)
+		r = status_json(x->config, only, &all, e);
+	if (r)
+		return r;
+	if (json)
+		r = json_print(all);
+	else
+		print_table(all);
+	for (size_t i = 0; i < x->repos.n; i++)
+		if (!only || only == &x->repos.items[i])
+			sample(&x->repos.items[i]);
+	return r ? err_errno(e, r, "writing the status") : cmd_flush(e);
+}
+
+int cmd_status(int argc, char **argv, struct err *e)
+{
+	static const struct option longs[] = {{"json", no_argument, NULL, 'j'}, {NULL, 0, NULL, 0}};
+	struct cmd_context x;
+	bool json = false;
+
+	optind = 0;
+	for (int opt; (opt = cmd_option(argc, argv, ":j", longs, e)) != -1; json = true)
+		if (opt == '?')
+			return CMD_USAGE;
+	if (argc - optind > 1)
+		return cmd_usage("status", e, "give one REPO or none");
+	int r = cmd_context_init(&x, e);
+	if (!r)
+		r = status(&x, argv[optind], json, e);
+	cmd_context_deinit(&x);
+	return cmd_exit(r);
+}

@@ -1,0 +1,98 @@
+#include "manager/cmd.h"
+
+#include <stddef.h>
+
+#define REPO_HELP                                                                                  \
+	"REPO is a path (outside or inside the mount, any depth below the root), a mount name, "   \
+	"or a\n"                                                                                   \
+	"repo_id.\n"
+#define REPO_DEFAULT "REPO defaults to the repository of the working directory.\n"
+
+const struct command manager_commands[] = {
+	{"add", "[--name NAME] [--force] PATH...", "register repositories",
+	 "Registers each PATH, a git work tree, and prints \"repo_id name root\". A running mount "
+	 "shows it at\n"
+	 "once. What is registered already is fine.\n\n"
+	 "  --name NAME  the name in the mount (default: the directory's name, with -2, -3, ... "
+	 "when it\n"
+	 "               is taken)\n"
+	 "  --force      also a directory without .git\n",
+	 cmd_add},
+	{"remove", "REPO...", "unregister repositories",
+	 "Stops the backend and takes the repository out of the list and the mount. Its files are "
+	 "not\n"
+	 "touched. Its audit log and undo copies stay until rrm gc clears them, 30 days "
+	 "later.\n\n" REPO_HELP,
+	 cmd_remove},
+	{"scan", "[--depth N] DIR", "register every git work tree below a directory",
+	 "Registers DIR itself or every git work tree below it, with the submodules that those "
+	 "name, and\n"
+	 "prints the new ones. Hidden directories and symlinks are passed by.\n\n"
+	 "  --depth N  how deep to look, 1 is DIR's own entries (default 3)\n",
+	 cmd_scan},
+	{"list", "[--json]", "the registered repositories: repo_id, name, branch, root",
+	 "One line a repository. With --json an array of {repo_id, name, root, branch, added}; "
+	 "bytes that\n"
+	 "are not UTF-8 are in name_hex and root_hex.\n",
+	 cmd_list},
+	{"ensure", "[--json] REPO", "start the backend of a repository unless a healthy one runs",
+	 "Prints the URL of the backend, or with --json {repo_id, name, root, url, pid, backend, "
+	 "version,\n"
+	 "state, username, password_file}.\n\n" REPO_HELP,
+	 cmd_ensure},
+	{"status", "[--json] [REPO]", "backends, write turns, last writes",
+	 "Per repository: state (stopped, starting, ready, failed), pid, url, uptime, memory of "
+	 "the whole\n"
+	 "process tree, branch, who holds the write turn and who waits, the last write, the last "
+	 "error.\n"
+	 "With --json an array, one object a repository.\n\n" REPO_HELP
+	 "Without REPO: all of them.\n",
+	 cmd_status},
+	{"stop", "REPO... | --all", "stop backends",
+	 "TERM to the whole process group, KILL after 5 s; no child survives. Not running is "
+	 "success.\n\n" REPO_HELP,
+	 cmd_stop},
+	{"restart", "REPO", "stop a backend and start it on the same port",
+	 "An attached terminal reconnects by itself.\n\n" REPO_HELP, cmd_restart},
+	{"env", "[REPO]", "print export lines for scripts and SDK programs",
+	 "Ensures the backend and prints export lines for RRM_REPO (the name), RRM_REPO_ID, "
+	 "RRM_ROOT,\n"
+	 "RRM_URL, OPENCODE_SERVER_USERNAME and OPENCODE_SERVER_PASSWORD:\n\n"
+	 "  eval \"$(rrm env web)\"\n\n" REPO_HELP REPO_DEFAULT,
+	 cmd_env},
+	{"run", "[REPO] -- CMD...", "run a command at home in a repository",
+	 "Runs CMD in the repository inside the mount (in the real directory when nothing is "
+	 "mounted). It and\n"
+	 "its children are at home there: their writes into other repositories are foreign. "
+	 "Signals are\n"
+	 "passed on. Exits as CMD does, 128 + the number of the signal that ended it, 127 when it "
+	 "is not\n"
+	 "found, 126 when it cannot be executed.\n\n" REPO_HELP REPO_DEFAULT,
+	 cmd_run},
+	{"log", "[-n N] [-f] [--since T] [--path GLOB] [--from REPO] [--json] [--verify] [REPO]",
+	 "the audit of foreign writes",
+	 "Prints who wrote what into the repository, oldest first.\n\n"
+	 "  -n, --lines N  only the last N\n"
+	 "  -f, --follow   wait for more, until interrupted (begins with the last 10 unless -n "
+	 "says)\n"
+	 "  --since T      2026-11-22, 2026-11-22T17:40:00Z, or how long ago: 90s, 10m, 2h, 3d\n"
+	 "  --path GLOB    only paths that match, '*' also matches slashes\n"
+	 "  --from REPO    only writers at home in REPO; \"none\" for those with no home\n"
+	 "  --json         the records as one array; with -f one object a line\n"
+	 "  --verify       check the chain of hashes instead; exit 3 names the first bad "
+	 "line\n\n" REPO_HELP
+	 "REPO defaults to the repository of the working directory, else to all of them.\n",
+	 cmd_log},
+	{"gc", "[--purge] [--json]", "clear what nobody needs any more",
+	 "Clears registry entries and sockets of backends that are gone, sessions of processes "
+	 "that are gone,\n"
+	 "the entry of a mount that is gone, logs older than 30 days, and the state directories "
+	 "of\n"
+	 "repositories that were removed 30 days ago. The audit of a registered repository is "
+	 "never cleared.\n\n"
+	 "  --purge  state directories of removed repositories at once, with their audit and undo "
+	 "copies\n"
+	 "  --json   {\"done\": [{what, path, why}]}\n",
+	 cmd_gc},
+	{NULL, NULL, NULL, NULL, NULL},
+};

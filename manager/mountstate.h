@@ -1,0 +1,24 @@
+/*
+ * <base>/mount.json: {mountpoint, pid, start_time, boot_id}: which rrm-mount serves this state base,
+ * written by it when it serves, removed when it ends. How commands find the mount without touching it.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "manager/base/err.h"
+#include "manager/config.h"
+
+struct mountstate {
+	char *mountpoint; /* owned */
+	pid_t pid;
+	uint64_t start_time;
+};
+
+int mountstate_write(const struct config *c, const char *mountpoint, struct err *e);
+void mountstate_clear(const struct config *c);
+
+/* 0 when a living rrm-mount serves this base; -ENOENT otherwise. mountstate_deinit() frees. */
+int mountstate_read(const struct config *c, struct mountstate *out);
+void mountstate_deinit(struct mountstate *m);

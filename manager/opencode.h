@@ -1,0 +1,35 @@
+/*
+ * What is special about OpenCode as a backend: its own directories, seeded and linked to the user's
+ * login and configuration; its environment; the request that boots an instance.
+ *
+ * Isolated below the repo's state directory: data/ config/ cache/ state/ tmp/ (XDG_DATA_HOME, ...,
+ * TMPDIR). Linked to the user's: auth.json and mcp-auth.json (OpenCode writes through the links), and
+ * each entry of ~/.config/opencode but node_modules, package*.json and .gitignore. The plugin rrm.js is
+ * a copy, in whichever of plugin/ and plugins/ the user does not use. Configuration directories of ours
+ * are seeded so that OpenCode does not run npm before its first answer.
+ */
+#pragma once
+#include <stdbool.h>
+
+#include "manager/base/err.h"
+#include "manager/config.h"
+#include "manager/repo.h"
+#include "manager/spawn.h"
+
+/* The program: c->opencode_command on PATH. *path owned. -ENOENT, -EACCES with a sentence. */
+int opencode_find(const struct config *c, char **path, struct err *e);
+
+/* Makes and seeds the directories, links, installs the plugin. Repeatable; what the user added or
+ * removed since is followed. A file in the way of a link is kept as "<name>.before-rrm". */
+int opencode_prepare(const struct config *c, const struct repo *r, struct err *e);
+
+/* Adds what its process needs to env (a copy of ours). */
+int opencode_env(const struct config *c, const struct repo *r, const char *password,
+		 struct spawn_env *env, struct err *e);
+
+/* GET /path?directory=<dir>: boots the instance of the directory, and with it the plugin. 0 when it
+ * answered 200; -EAGAIN when it did not (yet); waits at most timeout_ms. */
+int opencode_boot(int port, const char *password, const char *dir, int timeout_ms);
+
+/* POST /global/dispose: ends the children of its bash tool. Best effort, bounded. */
+void opencode_dispose(int port, const char *password, int timeout_ms);

@@ -1,0 +1,193 @@
+#include "manager/status.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "manager/auditlog.h"
+#include "manager/base/cleanup.h"
+#include "manager/base/path.h"
+#include "manager/base/proc.h"
+#include "manager/memlog.h"
+#include "manager/registry.h"
+
+enum { WRITER_JSON_MAX = 256 << 10 };
+
+/* cJSON_AddItemToObject() with the item freed when it fails. */
+static int add(cJSON *j, const char *key, cJSON *item)
+{
+	if (item && cJSON_AddItemToObject(j, key, item))
+		return 0;
+	cJSON_Delete(item);
+	return -ENOMEM;
+}
+
+static int64_t uptime_s(uint64_t start_ticks)
+{
+	struct timespec now;
+	long hz = sysconf(_SC_CLK_TCK);
+
+	if (hz <= 0 || clock_gettime(CLOCK_BOOTTIME, &now))
+		return 0;
+	int64_t s = (int64_t)now.tv_sec - (int64_t)(start_ticks / (uint64_t)hz);
+	return s > 0 ? s : 0;
+}
+
+/* A key that is null unless a backend lives. */
+static int add_process(cJSON *j, const struct endpoint *ep, bool alive)
+{
+	struct memory_usage use;
+
+	if (!alive) {
+		static const char *const keys[] = {"pid",     "url",      "backend",
+						   "version", "uptime_s", "memory"};
+		for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+			if (json_add_str(j, keys[i], NULL))
+				return -ENOMEM;
+		return 0;
+	}
+	if (json_add_int(j, "pid", ep->pid) || json_add_str(j, "url", ep->url) ||
+	    json_add_str(j, "backend", ep->backend) || json_add_str(j, "version", ep->version) ||
+	    json_add_int(j, "uptime_s", uptime_s(ep->start_time)))
+		return -ENOMEM;
+	if (memory_measure(ep->pid, &use))
+		return json_add_str(j, "memory", NULL);
+	return add(j, "memory", memory_json(&use));
+}
+
+static int add_backend(cJSON *j, const struct repo *r)
+{
+	char error[sizeof(((struct endpoint *)NULL)->error) + 128] = "";
+	struct err why = ERR_INIT;
+	struct endpoint ep = {.pid = 0};
+	const char *state = "stopped";
+	bool alive = false;
+
+	int rc = registry_read(r, &ep, &alive, &why);
+	if (rc && rc != -ENOENT)
+		snprintf(error, sizeof(error), "%.*s", (int)sizeof(error) - 1, why.text);
+	else if (!rc && (alive || !strcmp(ep.state, "failed")))
+		state = ep.state;
+	if (!rc && ep.error[0])
+		snprintf(error, sizeof(error), "%s", ep.error);
+	else if (!rc && !alive && strcmp(ep.state, "failed") != 0)
+		snprintf(error, sizeof(error),
+			 "the backend with pid %d is gone without having been stopped",
+			 (int)ep.pid);
+	rc = json_add_str(j, "state", state);
+	if (!rc)
+		rc = add_process(j, &ep, alive);
+	return rc ? rc : json_add_str(j, "last_error", error[0] ? error : NULL);
+}
+
+/* What writer.json says, as long as the process that wrote it lives; a process that does not say who
+ * it is (no pid in it) is believed. */
+static cJSON *read_writer(const struct repo *r)
+{
+	CLEANUP(freep) char *path = path_join(r->state_dir, "writer.json");
+	CLEANUP(json_deletep) cJSON *j = NULL;
+
+	if (!path || json_read_file(AT_FDCWD, path, WRITER_JSON_MAX, &j, NULL) ||
+	    !cJSON_IsObject(j))
+		return NULL;
+	pid_t pid = (pid_t)json_int(j, "pid", 0);
+	if (pid > 0 && !proc_alive(pid, (uint64_t)json_int(j, "start_time", 0)))
+		return NULL;
+	return steal(&j);
+}
+
+static int add_turn(cJSON *j, const struct repo *r)
+{
+	static const char *const keys[] = {"holder", "since", "branch"};
+	CLEANUP(json_deletep) cJSON *writer = read_writer(r);
+	cJSON *turn = cJSON_CreateObject();
+
+	if (add(j, "turn", turn))
+		return -ENOMEM;
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		cJSON *had = cJSON_DetachItemFromObjectCaseSensitive(writer, keys[i]);
+		if (add(turn, keys[i], had ? had : cJSON_CreateNull()))
+			return -ENOMEM;
+	}
+	cJSON *waiters = cJSON_DetachItemFromObjectCaseSensitive(writer, "waiters");
+	if (!cJSON_IsArray(waiters)) {
+		cJSON_Delete(waiters);
+		waiters = cJSON_CreateArray();
+	}
+	return add(turn, "waiters", waiters);
+}
+
+/* The newest record that changed something. */
+static int take_last(const struct auditlog_line *line, void *arg)
+{
+	cJSON **out = arg;
+	CLEANUP(json_deletep) cJSON *j = NULL;
+
+	if (auditlog_parse(line, &j, NULL) || strcmp(json_str(j, "result", ""), "ok") != 0)
+		return 0;
+	*out = steal(&j);
+	return 1;
+}
+
+static int add_last_write(cJSON *j, const struct repo *r)
+{
+	static const char *const keys[] = {"ts", "op", "path", "path_hex", "actor", "seq"};
+	CLEANUP(json_deletep) cJSON *record = NULL;
+
+	if (auditlog_backwards(r->state_dir, take_last, &record, NULL, NULL) != 1)
+		return json_add_str(j, "last_write", NULL);
+	cJSON *last = cJSON_CreateObject();
+	if (add(j, "last_write", last))
+		return -ENOMEM;
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		cJSON *had = cJSON_DetachItemFromObjectCaseSensitive(record, keys[i]);
+		if (had && add(last, keys[i], had))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static int describe(cJSON *all, const struct repo *r)
+{
+	char branch[256];
+	cJSON *j = cJSON_CreateObject();
+
+	if (!j || !cJSON_AddItemToArray(all, j)) {
+		cJSON_Delete(j);
+		return -ENOMEM;
+	}
+	if (repo_branch(r->root, branch, sizeof(branch)))
+		branch[0] = '\0';
+	if (json_add_str(j, "repo_id", r->id) || json_add_bytes(j, "name", r->name) ||
+	    json_add_bytes(j, "root", r->root) || json_add_bytes(j, "branch", branch))
+		return -ENOMEM;
+	int rc = add_backend(j, r);
+	if (!rc)
+		rc = add_turn(j, r);
+	return rc ? rc : add_last_write(j, r);
+}
+
+int status_json(const struct config *c, const struct repo *only, cJSON **out, struct err *e)
+{
+	CLEANUP(json_deletep) cJSON *all = cJSON_CreateArray();
+	struct repo_list l = {NULL, 0};
+	int r = all ? 0 : -ENOMEM;
+
+	if (!r && !only) {
+		r = repo_list_load(c, &l, e);
+		if (r)
+			return r;
+	}
+	if (!r && only)
+		r = describe(all, only);
+	for (size_t i = 0; !r && i < l.n; i++)
+		r = describe(all, &l.items[i]);
+	repo_list_deinit(&l);
+	if (r)
+		return err_errno(e, r, "reading the status");
+	*out = steal(&all);
+	return 0;
+}

@@ -1,0 +1,162 @@
+/*
+ * A change may begin when its session has the turn in this process and this process has the file lock
+ * of the branch. The file lock is taken with the first change of a turn and kept while turns follow
+ * each other; the keeper gives it back when nothing happened for linger_ms.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "manager/base/clock.h"
+#include "manager/base/log.h"
+#include "router/inner.h"
+
+static char borrowed_mark;
+
+bool router_pass_borrowed(const struct router_pass *pass)
+{
+	return pass->turn == &borrowed_mark;
+}
+
+void router_pass_borrow(struct router_pass *pass)
+{
+	pass->turn = &borrowed_mark;
+}
+
+static void unbusy_locked(struct router_repo *rr)
+{
+	rr->lock_busy = false;
+	/* Those who found it busy went to sleep. */
+	if (rr->turn.queue || rr->urgent)
+		thread_wake_locked(&rr->submit, 0);
+	thread_wake_locked(&rr->keeper, clock_mono_ms());
+}
+
+static void taken_locked(struct router_repo *rr, uint64_t version, const char *name, int rc)
+{
+	uint64_t now = clock_mono_ms();
+
+	if (rc < 0 && !rr->lock_nominal)
+		log_warn("event=turn-lock repo=%s error=%s effect=\"other processes are not kept "
+			 "out\"",
+			 rr->info.id, strerror(-rc));
+	rr->lock_nominal = rc < 0;
+	rr->lock_held = true;
+	rr->lock_marked = false;
+	rr->lock_since_ms = now;
+	rr->wanted_at_ms = now + rr->turn.max_turn_ms;
+	rr->branch_version = version;
+	memcpy(rr->branch_held, name, BRANCH_MAX);
+	rr->borrowed_epoch = 0;
+	if (rr->turn.held)
+		turn_renew(&rr->turn); /* HEAD moved: same holder, new turn */
+	thread_wake_locked(&rr->keeper, now + rr->turn.linger_ms);
+}
+
+bool grant_ready_locked(struct router_repo *rr, uint64_t version, bool mark, uint64_t now_ms)
+{
+	char name[BRANCH_MAX];
+	int rc = 0;
+
+	if (rr->lock_held && rr->branch_version == version)
+		return !rr->giving_way;
+	if (rr->lock_busy || rr->turn.in_flight || rr->giving_way ||
+	    now_ms < rr->lock_not_before_ms)
+		return false;
+	rr->lock_busy = true;
+	rr->lock_held = false;
+	pthread_mutex_unlock(&rr->lock);
+	version = branch_name(&rr->branch, name);
+	if (!rr->file)
+		rc = turnlock_open(&rr->file, rr->info.state_dir, NULL);
+	if (rc == 0)
+		rc = turnlock_try(rr->file, name, mark);
+	pthread_mutex_lock(&rr->lock);
+	if (rc == -EAGAIN) {
+		rr->lock_marked = mark;
+		if (rr->turn.held)
+			turn_drop(&rr->turn);
+	} else {
+		taken_locked(rr, version, name, rc);
+	}
+	unbusy_locked(rr);
+	return rc != -EAGAIN && !rr->stopping;
+}
+
+void grant_release_locked(struct router_repo *rr)
+{
+	assert(!rr->turn.in_flight && rr->lock_held && !rr->lock_busy);
+	turn_drop(&rr->turn);
+	rr->lock_held = false;
+	rr->giving_way = false;
+	rr->lock_busy = true;
+	pthread_mutex_unlock(&rr->lock);
+	if (rr->file)
+		turnlock_release(rr->file);
+	pthread_mutex_lock(&rr->lock);
+	unbusy_locked(rr);
+}
+
+/* (drops) The submit thread alone calls this; the keeper's looks at the file are short. */
+static int next_epoch_locked(struct router_repo *rr, uint64_t *epoch)
+{
+	int rc = 0;
+
+	while (rr->lock_busy)
+		thread_sleep_locked(rr, &rr->submit, clock_mono_ms() + 1);
+	rr->lock_busy = true;
+	pthread_mutex_unlock(&rr->lock);
+	if (!rr->file)
+		rc = turnlock_open(&rr->file, rr->info.state_dir, NULL);
+	if (rc == 0)
+		rc = turnlock_next_epoch(rr->file, epoch);
+	pthread_mutex_lock(&rr->lock);
+	unbusy_locked(rr);
+	return rc;
+}
+
+int grant_epoch_locked(struct router_repo *rr, const struct router_ticket *t, uint64_t *epoch)
+{
+	int rc;
+
+	if (t->borrowed) {
+		if (!rr->borrowed_epoch || rr->borrowed_session != t->pass.session) {
+			rc = next_epoch_locked(rr, &rr->borrowed_epoch);
+			if (rc < 0)
+				return rc;
+			rr->borrowed_session = t->pass.session;
+		}
+		*epoch = rr->borrowed_epoch;
+		return 0;
+	}
+	if (!rr->epoch || rr->epoch_generation != rr->turn.generation) {
+		/* In flight, so the turn cannot change hands while the lock is dropped. */
+		rc = next_epoch_locked(rr, &rr->epoch);
+		if (rc < 0)
+			return rc;
+		rr->epoch_generation = rr->turn.generation;
+	}
+	*epoch = rr->epoch;
+	return 0;
+}
+
+void grant_begun_locked(struct router_repo *rr, const struct actor *a)
+{
+	if (rr->holder_generation == rr->turn.generation)
+		return;
+	rr->holder_generation = rr->turn.generation;
+	rr->holder = *a;
+	rr->holder_wall_ms = clock_wall_ms();
+	rr->line_changes++;
+}
+
+void grant_end_locked(struct router_repo *rr, uint64_t now_ms)
+{
+	turn_end(&rr->turn, now_ms);
+	if (rr->turn.in_flight)
+		return;
+	if (rr->turn.queue)
+		thread_wake_locked(&rr->submit, turn_next_deadline(&rr->turn, now_ms));
+	/* The keeper sleeps without a deadline while something is in flight. */
+	thread_wake_locked(&rr->keeper, now_ms + rr->turn.linger_ms);
+}

@@ -1,0 +1,672 @@
+/*
+ * The chain of ancestors is read first (no lock), then matched in memory (table_lock). One thread at a
+ * time refreshes the table of backends (io_lock); the others use what is there.
+ * Lock order: io_lock, table_lock; a shard's lock stands alone.
+ */
+#include "router/identity.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <uthash.h>
+
+#include "manager/base/cleanup.h"
+#include "manager/base/path.h"
+#include "router/sessions.h"
+
+enum {
+	CHAIN_MAX = 64,
+	N_SHARDS = 16,
+	SHARD_MAX = 256,   /* cached threads a shard */
+	RECHECK_MS = 5,
+	RESOLVE_MS = 1000, /* environment and comm may change with exec */
+	REFRESH_MS = 100,
+	CWD_MAX = 4352, /* PATH_MAX and " (deleted)" */
+};
+
+struct backend {
+	char repo_id[REPO_ID_MAX];
+	uint64_t stamp; /* of registry.json when it was read; 0: none */
+	pid_t pid;      /* 0: none */
+	uint64_t start;
+};
+
+struct known {
+	pid_t tid;
+	uint64_t start; /* of the thread */
+	struct identity who;
+	uint64_t checked_ms, resolved_ms;
+	uint64_t generation;
+	uint64_t anchor_start;
+	char *anchor_cwd; /* owned; rule 2 by directory only */
+	UT_hash_handle hh;
+};
+
+struct shard {
+	pthread_mutex_t lock;
+	struct known *threads; /* protected by lock */
+};
+
+struct identities {
+	struct identity_world world;
+	char *mountpoint; /* owned; may be NULL */
+	struct sessions *sessions;
+	pthread_mutex_t io_lock; /* who changes or refreshes the tables */
+	pthread_mutex_t table_lock;
+	struct repo_list repos;   /* protected by table_lock; changed only with io_lock held, too */
+	struct backend *backends; /* likewise; one for each repo, same index */
+	_Atomic uint64_t refreshed_ms;
+	_Atomic uint64_t generation; /* of the tables: cached answers of an older one are void */
+	struct shard shards[N_SHARDS];
+};
+
+/* What is read of a caller before it is judged. */
+struct chain {
+	struct proc_stat procs[CHAIN_MAX]; /* the caller first */
+	unsigned n;
+	char *environ; /* owned; NULL when it cannot be read */
+	size_t environ_len;
+};
+
+int identities_new(struct identities **out, const struct identity_world *w, const char *mountpoint,
+		   struct sessions *s)
+{
+	struct identities *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return -ENOMEM;
+	t->world = *w;
+	t->sessions = s;
+	pthread_mutex_init(&t->io_lock, NULL);
+	pthread_mutex_init(&t->table_lock, NULL);
+	for (unsigned i = 0; i < N_SHARDS; i++)
+		pthread_mutex_init(&t->shards[i].lock, NULL);
+	t->mountpoint = mountpoint ? strdup(mountpoint) : NULL;
+	if (mountpoint && !t->mountpoint) {
+		identities_free(t);
+		return -ENOMEM;
+	}
+	*out = t;
+	return 0;
+}
+
+static void known_free(struct known *k)
+{
+	free(k->anchor_cwd);
+	free(k);
+}
+
+struct identities *identities_free(struct identities *t)
+{
+	struct known *k, *next;
+
+	if (!t)
+		return NULL;
+	for (unsigned i = 0; i < N_SHARDS; i++) {
+		HASH_ITER(hh, t->shards[i].threads, k, next) {
+			HASH_DEL(t->shards[i].threads, k);
+			known_free(k);
+		}
+		pthread_mutex_destroy(&t->shards[i].lock);
+	}
+	for (size_t i = 0; i < t->repos.n; i++)
+		repo_deinit(&t->repos.items[i]);
+	free(t->repos.items);
+	free(t->backends);
+	free(t->mountpoint);
+	pthread_mutex_destroy(&t->io_lock);
+	pthread_mutex_destroy(&t->table_lock);
+	free(t);
+	return NULL;
+}
+
+/* ---- the tables ---- */
+
+static struct repo *find_repo(const struct identities *t, const char *repo_id)
+{
+	for (size_t i = 0; i < t->repos.n; i++)
+		if (strcmp(t->repos.items[i].id, repo_id) == 0)
+			return &t->repos.items[i];
+	return NULL;
+}
+
+static void remove_at(struct identities *t, size_t i)
+{
+	size_t rest = t->repos.n - i - 1;
+
+	repo_deinit(&t->repos.items[i]);
+	memmove(&t->repos.items[i], &t->repos.items[i + 1], rest * sizeof(*t->repos.items));
+	memmove(&t->backends[i], &t->backends[i + 1], rest * sizeof(*t->backends));
+	t->repos.n--;
+}
+
+static int append_repo(struct identities *t, const struct repo *r)
+{
+	size_t n = t->repos.n + 1;
+	struct repo *items = realloc(t->repos.items, n * sizeof(*items));
+	struct backend *backends;
+
+	if (!items)
+		return -ENOMEM;
+	t->repos.items = items;
+	backends = realloc(t->backends, n * sizeof(*backends));
+	if (!backends)
+		return -ENOMEM;
+	t->backends = backends;
+	if (repo_copy(&items[n - 1], r) < 0)
+		return -ENOMEM;
+	backends[n - 1] = (struct backend){.pid = 0};
+	snprintf(backends[n - 1].repo_id, REPO_ID_MAX, "%s", r->id);
+	t->repos.n = n;
+	return 0;
+}
+
+int identities_add_repo(struct identities *t, const struct repo *r)
+{
+	struct repo *old;
+	int rc;
+
+	pthread_mutex_lock(&t->io_lock);
+	pthread_mutex_lock(&t->table_lock);
+	old = find_repo(t, r->id);
+	if (old)
+		remove_at(t, (size_t)(old - t->repos.items));
+	rc = append_repo(t, r);
+	pthread_mutex_unlock(&t->table_lock);
+	pthread_mutex_unlock(&t->io_lock);
+	atomic_store(&t->refreshed_ms, 0);
+	atomic_fetch_add(&t->generation, 1);
+	return rc;
+}
+
+void identities_remove_repo(struct identities *t, const char *repo_id)
+{
+	struct repo *old;
+
+	pthread_mutex_lock(&t->io_lock);
+	pthread_mutex_lock(&t->table_lock);
+	old = find_repo(t, repo_id);
+	if (old)
+		remove_at(t, (size_t)(old - t->repos.items));
+	pthread_mutex_unlock(&t->table_lock);
+	pthread_mutex_unlock(&t->io_lock);
+	atomic_fetch_add(&t->generation, 1);
+}
+
+/* io_lock is held, so repos and backends keep their places; others only read them. */
+static bool refresh_one_locked(struct identities *t, size_t i)
+{
+	const struct repo *r = &t->repos.items[i];
+	uint64_t stamp = t->world.registry_stamp(t->world.arg, r);
+	struct endpoint ep;
+	struct backend b = {.stamp = stamp};
+
+	if (stamp == t->backends[i].stamp)
+		return false;
+	memcpy(b.repo_id, t->backends[i].repo_id, sizeof(b.repo_id));
+	if (stamp && t->world.registry(t->world.arg, r, &ep) == 0) {
+		b.pid = ep.pid;
+		b.start = ep.start_time;
+	}
+	pthread_mutex_lock(&t->table_lock);
+	t->backends[i] = b;
+	pthread_mutex_unlock(&t->table_lock);
+	return true;
+}
+
+static void refresh(struct identities *t, uint64_t now_ms)
+{
+	uint64_t last = atomic_load(&t->refreshed_ms);
+	bool changed = false;
+
+	if (last && now_ms - last < REFRESH_MS)
+		return;
+	if (pthread_mutex_trylock(&t->io_lock) != 0)
+		return;
+	for (size_t i = 0; i < t->repos.n; i++)
+		changed |= refresh_one_locked(t, i);
+	atomic_store(&t->refreshed_ms, now_ms ? now_ms : 1);
+	if (changed)
+		atomic_fetch_add(&t->generation, 1);
+	pthread_mutex_unlock(&t->io_lock);
+}
+
+/* start 0: any. */
+static bool is_backend(struct identities *t, pid_t pid, uint64_t start, char home[REPO_ID_MAX])
+{
+	LOCK_SCOPE(&t->table_lock);
+	for (size_t i = 0; i < t->repos.n; i++) {
+		const struct backend *b = &t->backends[i];
+
+		if (b->pid == pid && pid > 0 && (!start || b->start == start)) {
+			memcpy(home, b->repo_id, REPO_ID_MAX);
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool is_repo(struct identities *t, const char *repo_id)
+{
+	LOCK_SCOPE(&t->table_lock);
+	return find_repo(t, repo_id) != NULL;
+}
+
+/* ---- rule 2's paths ---- */
+
+static char *real_path_of(const struct repo_list *l, const char *rel)
+{
+	size_t len = strcspn(rel, "/");
+
+	for (size_t i = 0; i < l->n; i++) {
+		const struct repo *r = &l->items[i];
+
+		if (strlen(r->name) == len && memcmp(r->name, rel, len) == 0)
+			return rel[len] ? path_join(r->root, rel + len + 1) : strdup(r->root);
+	}
+	return NULL;
+}
+
+char *identity_real_path(const struct repo_list *l, const char *mountpoint, const char *cwd)
+{
+	static const char deleted[] = " (deleted)";
+	size_t len = strlen(cwd), tail = sizeof(deleted) - 1;
+	CLEANUP(freep) char *shorter = NULL;
+	const char *rel;
+	char *real;
+
+	if (!path_below(mountpoint, cwd, &rel) || !*rel)
+		return NULL;
+	real = real_path_of(l, rel);
+	if (real || len <= tail || strcmp(cwd + len - tail, deleted) != 0)
+		return real;
+	shorter = strndup(cwd, len - tail); /* the repo's own directory was removed under it */
+	if (!shorter || !path_below(mountpoint, shorter, &rel) || !*rel)
+		return NULL;
+	return real_path_of(l, rel);
+}
+
+/* True when directory cwd belongs to a repo in the mount; home gets it. */
+static bool home_of_dir(struct identities *t, const char *cwd, char home[REPO_ID_MAX])
+{
+	CLEANUP(freep) char *real = NULL;
+	const struct repo *owner;
+
+	if (!t->mountpoint || !path_below(t->mountpoint, cwd, NULL))
+		return false;
+	LOCK_SCOPE(&t->table_lock);
+	real = identity_real_path(&t->repos, t->mountpoint, cwd);
+	owner = real ? repo_owner(&t->repos, real, NULL) : NULL;
+	if (owner)
+		memcpy(home, owner->id, REPO_ID_MAX);
+	return owner != NULL;
+}
+
+/* ---- reading a caller ---- */
+
+static int chain_read(struct identities *t, pid_t pid, struct chain *c)
+{
+	int rc = t->world.stat(t->world.arg, pid, &c->procs[0]);
+
+	if (rc < 0)
+		return rc;
+	for (c->n = 1; c->n < CHAIN_MAX; c->n++) {
+		struct proc_stat *child = &c->procs[c->n - 1], *parent = &c->procs[c->n];
+
+		if (child->ppid <= 0 || t->world.stat(t->world.arg, child->ppid, parent) < 0)
+			break;
+		if (parent->start > child->start)
+			break; /* the pid was reused in between: not the parent */
+	}
+	if (t->world.environ(t->world.arg, pid, &c->environ, &c->environ_len) < 0)
+		c->environ = NULL;
+	return 0;
+}
+
+static const char *env_of(const struct chain *c, const char *name)
+{
+	size_t len = strlen(name);
+	const char *p = c->environ, *end = p ? p + c->environ_len : NULL;
+
+	while (p && p < end) {
+		size_t n = strnlen(p, (size_t)(end - p));
+
+		if (n > len && p[len] == '=' && memcmp(p, name, len) == 0 && p + n < end)
+			return p + len + 1;
+		p += n + 1;
+	}
+	return NULL;
+}
+
+/* Copies text that will stand in a JSON record: printable, cut to size. */
+static void copy_word(char *dst, size_t size, const char *src)
+{
+	size_t n = 0;
+
+	for (; src[n] && n + 1 < size; n++)
+		dst[n] = src[n] > ' ' && src[n] < 0x7f ? src[n] : '_';
+	dst[n] = '\0';
+}
+
+static void process_key(char key[SESSION_ID_MAX], pid_t pid, uint64_t start)
+{
+	snprintf(key, SESSION_ID_MAX, "%d-%llu", (int)pid, (unsigned long long)start);
+}
+
+static void decided(struct identity *who, enum identity_by by, int rule, const struct proc_stat *p)
+{
+	who->by = by;
+	who->rule = rule;
+	who->anchor = p->pid;
+	if (!who->session[0])
+		process_key(who->session, p->pid, p->start);
+}
+
+static bool rule_registered(struct identities *t, const struct chain *c, struct identity *who)
+{
+	for (unsigned i = 0; i < c->n; i++) {
+		const struct proc_stat *p = &c->procs[i];
+		char session[SESSION_ID_MAX];
+
+		if (is_backend(t, p->pid, p->start, who->home)) {
+			decided(who, IDENTITY_BY_BACKEND, 1, p);
+			return true;
+		}
+		if (t->world.session(t->world.arg, p->pid, p->start, who->home, session) == 0) {
+			if (!who->session[0])
+				memcpy(who->session, session, sizeof(session));
+			decided(who, IDENTITY_BY_RUN, 1, p);
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool rule_environment(struct identities *t, const struct chain *c, struct identity *who)
+{
+	const char *home = env_of(c, "RRM_HOME_REPO"), *pid = env_of(c, "OPENCODE_PID");
+
+	if (home && is_repo(t, home)) {
+		snprintf(who->home, sizeof(who->home), "%s", home);
+		decided(who, IDENTITY_BY_ENVIRONMENT, 1, &c->procs[0]);
+		return true;
+	}
+	if (pid && is_backend(t, (pid_t)strtol(pid, NULL, 10), 0, who->home)) {
+		struct proc_stat p = {.pid = (pid_t)strtol(pid, NULL, 10)};
+
+		if (t->world.stat(t->world.arg, p.pid, &p) < 0)
+			p.start = 0;
+		decided(who, IDENTITY_BY_OPENCODE_PID, 1, &p);
+		return true;
+	}
+	return false;
+}
+
+/* *cwd (owned) is the directory that decided, *start the start time of its process. */
+static bool rule_directory(struct identities *t, const struct chain *c, struct identity *who,
+			   char **cwd, uint64_t *start)
+{
+	char dir[CWD_MAX];
+
+	for (unsigned i = c->n; i-- > 0;) {
+		if (t->world.cwd(t->world.arg, c->procs[i].pid, dir, sizeof(dir)) < 0)
+			continue;
+		if (!home_of_dir(t, dir, who->home))
+			continue;
+		decided(who, IDENTITY_BY_DIRECTORY, 2, &c->procs[i]);
+		*cwd = strdup(dir);
+		*start = c->procs[i].start;
+		return true;
+	}
+	return false;
+}
+
+static void rule_none(struct identities *t, const struct chain *c, struct identity *who)
+{
+	struct proc_stat leader;
+
+	who->home[0] = '\0';
+	if (c->procs[0].pgid > 0 &&
+	    t->world.stat(t->world.arg, c->procs[0].pgid, &leader) == 0 &&
+	    leader.pid == c->procs[0].pgid)
+		decided(who, IDENTITY_BY_NOTHING, 3, &leader);
+	else
+		decided(who, IDENTITY_BY_NOTHING, 3, &c->procs[0]);
+}
+
+/* RRM_TURN=<repo_id>, RRM_TURN_HOLDER=<pid>-<start>-<offset> */
+static void read_turn(const struct chain *c, struct identity *who)
+{
+	const char *repo = env_of(c, "RRM_TURN"), *holder = env_of(c, "RRM_TURN_HOLDER");
+	unsigned long long start;
+	long long offset;
+	int pid;
+
+	if (!repo || !holder || sscanf(holder, "%d-%llu-%lld", &pid, &start, &offset) != 3)
+		return;
+	snprintf(who->turn_repo, sizeof(who->turn_repo), "%s", repo);
+	who->turn_pid = pid;
+	who->turn_start = start;
+	who->turn_offset = offset;
+}
+
+/* The holder of the turn above it may be gone, while its child lives on. */
+static void check_turn(struct identities *t, struct identity *who)
+{
+	struct proc_stat st;
+
+	if (!who->turn_repo[0])
+		return;
+	if (t->world.stat(t->world.arg, who->turn_pid, &st) < 0 || st.start != who->turn_start ||
+	    st.state == 'Z')
+		who->turn_repo[0] = '\0';
+}
+
+static void unreadable(struct identities *t, pid_t tid, struct identity *who)
+{
+	who->pid = tid;
+	who->rule = 3;
+	who->by = IDENTITY_BY_NOTHING;
+	process_key(who->session, tid, 0);
+	who->session_id = sessions_intern(t->sessions, "", who->session);
+}
+
+/* Fills k from nothing but its tid. False: the caller cannot be read (k->who is rule 3). */
+static bool resolve(struct identities *t, struct known *k)
+{
+	struct chain c = {.n = 0};
+	struct identity *who = &k->who;
+	struct proc_stat thread;
+	const char *session;
+
+	memset(who, 0, sizeof(*who));
+	if (t->world.tgid(t->world.arg, k->tid, &who->pid) < 0 ||
+	    t->world.stat(t->world.arg, k->tid, &thread) < 0 || chain_read(t, who->pid, &c) < 0) {
+		unreadable(t, k->tid, who);
+		return false;
+	}
+	k->start = thread.start;
+	who->start = c.procs[0].start;
+	memcpy(who->comm, c.procs[0].comm, sizeof(who->comm));
+	session = env_of(&c, "RRM_SESSION");
+	if (session)
+		copy_word(who->session, sizeof(who->session), session);
+	if (!rule_registered(t, &c, who) && !rule_environment(t, &c, who) &&
+	    !rule_directory(t, &c, who, &k->anchor_cwd, &k->anchor_start))
+		rule_none(t, &c, who);
+	read_turn(&c, who);
+	check_turn(t, who);
+	who->session_id = sessions_intern(t->sessions, who->home, who->session);
+	free(c.environ);
+	return true;
+}
+
+/* ---- the cache ---- */
+
+/* k is a private copy. True when its answer still holds. */
+static bool still_true(struct identities *t, struct known *k, const char *cwd, uint64_t now_ms)
+{
+	struct proc_stat st;
+	char dir[CWD_MAX];
+
+	if (k->generation != atomic_load(&t->generation) || k->who.rule == 3 ||
+	    now_ms - k->resolved_ms >= RESOLVE_MS)
+		return false;
+	if (t->world.stat(t->world.arg, k->tid, &st) < 0 || st.start != k->start)
+		return false;
+	check_turn(t, &k->who);
+	if (k->who.by != IDENTITY_BY_DIRECTORY)
+		return true;
+	return t->world.stat(t->world.arg, k->who.anchor, &st) == 0 &&
+	       st.start == k->anchor_start &&
+	       t->world.cwd(t->world.arg, k->who.anchor, dir, sizeof(dir)) == 0 && cwd &&
+	       strcmp(dir, cwd) == 0;
+}
+
+static struct shard *shard_of(struct identities *t, pid_t tid)
+{
+	return &t->shards[(unsigned)tid % N_SHARDS];
+}
+
+/* True: *out is the answer. False: *k is a private copy to check, *cwd its directory (owned); *k has
+ * checked_ms 0 when nothing is known. */
+static bool cached(struct identities *t, pid_t tid, uint64_t now_ms, struct identity *out,
+		   struct known *k, char **cwd)
+{
+	struct shard *s = shard_of(t, tid);
+	struct known *found;
+
+	LOCK_SCOPE(&s->lock);
+	HASH_FIND_INT(s->threads, &tid, found);
+	if (!found)
+		return false;
+	if (now_ms - found->checked_ms < RECHECK_MS &&
+	    found->generation == atomic_load_explicit(&t->generation, memory_order_relaxed)) {
+		*out = found->who;
+		return true;
+	}
+	*k = *found;
+	k->anchor_cwd = NULL;
+	*cwd = found->anchor_cwd ? strdup(found->anchor_cwd) : NULL;
+	return false;
+}
+
+static void touch(struct identities *t, const struct known *k, uint64_t now_ms)
+{
+	struct shard *s = shard_of(t, k->tid);
+	struct known *found;
+
+	LOCK_SCOPE(&s->lock);
+	HASH_FIND_INT(s->threads, &k->tid, found);
+	if (!found || found->start != k->start)
+		return;
+	found->checked_ms = now_ms;
+	found->who = k->who;
+}
+
+/* Takes k->anchor_cwd over. */
+static void store(struct identities *t, const struct known *k)
+{
+	struct shard *s = shard_of(t, k->tid);
+	struct known *found, *fresh = malloc(sizeof(*fresh));
+
+	LOCK_SCOPE(&s->lock);
+	HASH_FIND_INT(s->threads, &k->tid, found);
+	if (!found && HASH_COUNT(s->threads) >= SHARD_MAX)
+		found = s->threads; /* the oldest makes room */
+	if (found) {
+		HASH_DEL(s->threads, found);
+		known_free(found);
+	}
+	if (!fresh) {
+		free(k->anchor_cwd);
+		return;
+	}
+	memcpy(fresh, k, sizeof(*fresh));
+	HASH_ADD_INT(s->threads, tid, fresh);
+}
+
+void identity_of(struct identities *t, pid_t tid, uint64_t now_ms, struct identity *out)
+{
+	struct known k = {.tid = tid};
+	CLEANUP(freep) char *cwd = NULL;
+
+	if (tid <= 0) {
+		memset(out, 0, sizeof(*out));
+		out->rule = 3;
+		out->by = IDENTITY_BY_KERNEL;
+		snprintf(out->session, sizeof(out->session), "kernel");
+		out->session_id = sessions_intern(t->sessions, "", out->session);
+		return;
+	}
+	if (cached(t, tid, now_ms, out, &k, &cwd))
+		return;
+	refresh(t, now_ms);
+	if (k.start && still_true(t, &k, cwd, now_ms)) {
+		touch(t, &k, now_ms);
+		*out = k.who;
+		return;
+	}
+	k = (struct known){.tid = tid, .checked_ms = now_ms, .resolved_ms = now_ms};
+	k.generation = atomic_load(&t->generation);
+	if (resolve(t, &k))
+		store(t, &k);
+	*out = k.who;
+}
+
+void identity_why(const struct identity *who, char *buf, size_t size)
+{
+	int pid = (int)who->anchor;
+
+	switch (who->by) {
+	case IDENTITY_BY_BACKEND:
+		snprintf(buf, size, "process %d, it or its ancestor, is the backend of its home", pid);
+		break;
+	case IDENTITY_BY_RUN:
+		snprintf(buf, size, "process %d, it or its ancestor, was started by rrm run", pid);
+		break;
+	case IDENTITY_BY_ENVIRONMENT:
+		snprintf(buf, size, "RRM_HOME_REPO in the environment of process %d says so", pid);
+		break;
+	case IDENTITY_BY_OPENCODE_PID:
+		snprintf(buf, size, "OPENCODE_PID in its environment names %d, a backend", pid);
+		break;
+	case IDENTITY_BY_DIRECTORY:
+		snprintf(buf, size,
+			 "process %d, it or its topmost ancestor in the mount, works there", pid);
+		break;
+	case IDENTITY_BY_KERNEL:
+		snprintf(buf, size, "the kernel did not say who asks");
+		break;
+	case IDENTITY_BY_NOTHING:
+		if (who->start)
+			snprintf(buf, size, "neither it nor an ancestor is registered or works in "
+					    "the mount");
+		else
+			snprintf(buf, size, "process %d cannot be read in /proc", (int)who->pid);
+		break;
+	}
+}
+
+int identity_json(const struct identity *who, const char *name, cJSON **out)
+{
+	cJSON *j = cJSON_CreateObject();
+	char why[200];
+
+	if (!j)
+		return -ENOMEM;
+	identity_why(who, why, sizeof(why));
+	json_add_int(j, "pid", who->pid);
+	json_add_str(j, "comm", who->comm);
+	json_add_str(j, "home", who->home[0] ? who->home : NULL);
+	if (name)
+		json_add_bytes(j, "name", name);
+	json_add_str(j, "session", who->session);
+	json_add_int(j, "rule", who->rule);
+	json_add_str(j, "why", why);
+	*out = j;
+	return 0;
+}

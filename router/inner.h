@@ -1,0 +1,207 @@
+/*
+ * What router.c, grant.c, submit.c, keeper.c and summon.c share: one repo as the router knows it, and
+ * a request on its way.
+ *
+ * Threads of a repo, each started when there is work and gone after 10 s without:
+ *   submit  takes the requests whose turn it is: sends mutations, runs granted()
+ *   keeper  what must not wait behind a send: cancelled and expired requests, giving the file lock back,
+ *           writer.json, home.jsonl
+ *   summon  one ensure of the backend; requests that need it wait aside, those that only wait for the
+ *           turn do not
+ *
+ * Locks, in this order: router->lock (the list of repos), summon->lock, repo->lock. The tables of
+ * identity.c, sessions.c, homelog.c, refusals.c and branch.c have leaf locks of their own. No lock is
+ * held across a callback, a send, or a file system call; the struct turnlock belongs to whoever set
+ * lock_busy.
+ */
+#pragma once
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "router/branch.h"
+#include "router/client.h"
+#include "router/homelog.h"
+#include "router/identity.h"
+#include "router/refusals.h"
+#include "router/router.h"
+#include "router/sessions.h"
+#include "router/turn.h"
+#include "router/turnlock.h"
+
+enum {
+	ROUTER_THREAD_IDLE_MS = 10000,
+	ROUTER_LOCK_POLL_MS = 5,    /* between processes */
+	ROUTER_LOCK_AWAY_MS = 12,   /* after giving way: more than another's poll takes */
+	ROUTER_WANTED_MS = 50,      /* how often a long holder looks whether another process waits */
+	ROUTER_WRITER_MS = 50,      /* writer.json at most this often */
+	ROUTER_ATTEMPTS = 8,        /* sends of one mutation */
+};
+
+/* What tests replace. */
+struct router_hooks {
+	int (*ensure)(const struct config *c, const struct repo *r, struct endpoint *ep,
+		      struct err *e);
+	int (*send)(struct client *c, const struct mutation *m, long timeout_ms,
+		    struct mutation_answer *a, struct err *e);
+};
+
+/* The router's own copy of the configuration; a summon that outlives the router holds it, too. */
+struct shared_config {
+	struct config c;
+	_Atomic unsigned refs;
+};
+
+int shared_config_new(struct shared_config **out, const struct config *c);
+void shared_config_put(struct shared_config *s);
+
+enum ticket_kind { TICKET_HOME, TICKET_MUTATION, TICKET_ENDPOINT };
+enum ticket_place {
+	TICKET_NOWHERE, /* with the submit thread, or about to be put somewhere */
+	TICKET_BACKEND, /* in repo->needing */
+	TICKET_TURN,    /* in repo->turn's line */
+	TICKET_URGENT,  /* in repo->urgent: the turn is held above it, by rrm lock */
+	TICKET_ANSWER,  /* in repo->answers: ended without having gone */
+};
+
+struct router_ticket {
+	struct turn_request rq; /* first: the turn's line knows only this */
+	struct router_ticket *prev, *next;
+	enum ticket_kind kind;
+	enum ticket_place place;
+	struct router_pass pass;
+	struct mutation *m; /* owned */
+	union {
+		router_granted_fn granted;
+		router_done_fn done;
+		router_endpoint_fn endpoint;
+	} fn;
+	void *arg;
+	bool borrowed;  /* the turn is its caller's already: see router_pass_borrowed() */
+	bool sent;      /* at least once: whether it was applied is not ours to say */
+	unsigned attempts;
+	uint64_t submitted_us, give_up_ms;
+	int64_t since_wall_ms;
+	int error; /* of an answer; negative */
+	struct err sentence;
+	struct endpoint ep;
+};
+
+struct thread {
+	pthread_t id;
+	bool joinable; /* id is one to join */
+	bool alive;    /* it will look at the repo again */
+	pthread_cond_t wake;
+	uint64_t wake_at; /* when it looks without being woken; 0 while it runs */
+};
+
+struct summon;
+
+struct router_repo {
+	struct router *router; /* borrowed */
+	struct router_repo *prev, *next;
+	unsigned refs; /* protected by router->lock */
+	struct repo info;
+	enum config_policy policy;
+	struct branch branch;
+	struct homelog *log;
+
+	pthread_mutex_t lock; /* protects all below */
+	bool stopping;
+	struct turn turn;
+	struct turnlock *file;   /* owned */
+	bool lock_busy;          /* a thread uses file without the lock */
+	bool lock_held;          /* file is locked for branch_held */
+	bool lock_nominal;       /* locking failed for good: only this process is kept apart; logged */
+	bool lock_marked;        /* file says that we wait */
+	bool giving_way;         /* another process waits too long: no new change begins */
+	uint64_t lock_since_ms;
+	uint64_t lock_not_before_ms;
+	uint64_t wanted_at_ms;   /* when to look for waiters of other processes again */
+	uint64_t branch_version; /* of branch_held */
+	char branch_held[BRANCH_MAX];
+	uint64_t epoch, epoch_generation;
+	uint64_t borrowed_epoch;
+	uint32_t borrowed_session;
+
+	struct router_ticket *needing, *urgent, *answers;
+	bool backend_good; /* the last exchange with the gateway went well */
+	struct summon *summon; /* owned reference; NULL when none runs */
+	struct client *client; /* of the submit thread */
+	bool client_stale;
+	struct thread submit, keeper;
+
+	/* The keeper's: writer.json */
+	struct actor holder; /* of the last request let through */
+	int64_t holder_wall_ms;
+	uint64_t holder_generation;
+	bool writer_written;
+	uint64_t writer_ms;
+	uint64_t writer_seen; /* line_changes when it was written */
+	uint64_t line_changes;
+};
+
+struct router {
+	struct shared_config *config; /* owned reference */
+	struct identities *ids;
+	struct sessions *sessions;
+	struct refusals *refusals;
+	struct router_hooks hooks;
+	pthread_mutex_t lock;
+	struct router_repo *repos; /* protected by lock */
+};
+
+/* ---- grant.c: the turn within this process joined with the lock between processes ---- */
+
+/* rr->lock is held throughout the _locked functions; those marked (drops) let go of it meanwhile. */
+
+/*
+ * (drops) True: the file lock of the present branch is ours. version: of branch_poll(), called before
+ * the lock was taken. mark: leave the sign that we wait.
+ */
+bool grant_ready_locked(struct router_repo *rr, uint64_t version, bool mark, uint64_t now_ms);
+/* (drops) Gives the file lock back, when nothing is in flight. */
+void grant_release_locked(struct router_repo *rr);
+/* (drops) The epoch of the turn that t's mutation is part of; 0 or negative errno. */
+int grant_epoch_locked(struct router_repo *rr, const struct router_ticket *t, uint64_t *epoch);
+/* Something of the holder has begun: remembers it for writer.json. */
+void grant_begun_locked(struct router_repo *rr, const struct actor *a);
+void grant_end_locked(struct router_repo *rr, uint64_t now_ms);
+bool router_pass_borrowed(const struct router_pass *pass);
+void router_pass_borrow(struct router_pass *pass);
+
+/* ---- submit.c, keeper.c, summon.c ---- */
+
+/* Starts the thread unless it is alive. 0 or negative errno. */
+int thread_ensure_locked(struct router_repo *rr, struct thread *t, void *(*main)(void *));
+void thread_init(struct thread *t);
+void thread_deinit(struct thread *t);
+/* (drops) Waits for a wake-up or until at_ms (TURN_NO_DEADLINE: 10 s, then false: end). */
+bool thread_sleep_locked(struct router_repo *rr, struct thread *t, uint64_t at_ms);
+/* Wakes it if it would sleep beyond at_ms; 0: in any case. */
+void thread_wake_locked(struct thread *t, uint64_t at_ms);
+void thread_stop(struct router_repo *rr, struct thread *t); /* lock not held; stopping is set */
+
+int submit_start_locked(struct router_repo *rr); /* both threads */
+void *submit_main(void *repo);
+void *keeper_main(void *repo);
+int keeper_start_locked(struct router_repo *rr);
+/* Answers on the calling thread what the keeper left; lock not held. */
+void keeper_drain(struct router_repo *rr);
+
+/* Puts t where it has to wait: for the backend, in line, or in front. */
+void submit_place_locked(struct router_repo *rr, struct router_ticket *t);
+/* Ends t without its having gone; the keeper answers. error is negative, e may be NULL. */
+void submit_fail_locked(struct router_repo *rr, struct router_ticket *t, int error,
+			const struct err *e);
+/* Takes t out of wherever it waits. False when it does not wait. */
+bool submit_take_out_locked(struct router_repo *rr, struct router_ticket *t);
+void submit_expire_locked(struct router_repo *rr, uint64_t now_ms);
+void submit_fail_all_locked(struct router_repo *rr, int error, const char *sentence);
+void ticket_free(struct router_ticket *t);
+struct router_ticket *ticket_of(struct turn_request *rq);
+
+/* Makes sure that an ensure is under way for those in rr->needing. 0 or negative errno. */
+int summon_start_locked(struct router_repo *rr);
+/* The repo goes; one under way ends by itself. Lock not held. */
+void summon_abandon(struct router_repo *rr);

@@ -1,0 +1,373 @@
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <utlist.h>
+
+#include "manager/base/clock.h"
+#include "manager/base/log.h"
+#include "router/inner.h"
+#include "router/writer.h"
+
+/* ---- where a request waits ---- */
+
+struct router_ticket *ticket_of(struct turn_request *rq)
+{
+	/* rq is the first member */
+	return (struct router_ticket *)(void *)rq;
+}
+
+void ticket_free(struct router_ticket *t)
+{
+	if (!t)
+		return;
+	mutation_free(t->m);
+	free(t);
+}
+
+static struct router_ticket **list_of(struct router_repo *rr, enum ticket_place place)
+{
+	switch (place) {
+	case TICKET_BACKEND:
+		return &rr->needing;
+	case TICKET_URGENT:
+		return &rr->urgent;
+	case TICKET_ANSWER:
+		return &rr->answers;
+	case TICKET_NOWHERE:
+	case TICKET_TURN:
+		break;
+	}
+	return NULL;
+}
+
+static void put_locked(struct router_repo *rr, struct router_ticket *t, enum ticket_place place)
+{
+	struct router_ticket **list = list_of(rr, place);
+
+	t->place = place;
+	DL_APPEND(*list, t);
+}
+
+bool submit_take_out_locked(struct router_repo *rr, struct router_ticket *t)
+{
+	struct router_ticket **list = list_of(rr, t->place);
+
+	if (t->place == TICKET_NOWHERE || t->place == TICKET_ANSWER)
+		return false;
+	if (t->place == TICKET_TURN) {
+		turn_remove(&rr->turn, &t->rq);
+		rr->line_changes++;
+	} else if (list) {
+		DL_DELETE(*list, t);
+	}
+	t->place = TICKET_NOWHERE;
+	return true;
+}
+
+void submit_fail_locked(struct router_repo *rr, struct router_ticket *t, int error,
+			const struct err *e)
+{
+	assert(t->place == TICKET_NOWHERE);
+	t->error = error;
+	if (e)
+		t->sentence = *e;
+	put_locked(rr, t, TICKET_ANSWER);
+	thread_wake_locked(&rr->keeper, 0);
+}
+
+void submit_place_locked(struct router_repo *rr, struct router_ticket *t)
+{
+	uint64_t now = clock_mono_ms();
+
+	if (t->kind == TICKET_ENDPOINT ||
+	    (t->kind == TICKET_MUTATION && (!rr->backend_good || rr->needing))) {
+		int rc;
+
+		put_locked(rr, t, TICKET_BACKEND);
+		rc = summon_start_locked(rr);
+		if (rc < 0 && submit_take_out_locked(rr, t))
+			submit_fail_locked(rr, t, -EIO, NULL);
+		return;
+	}
+	if (t->borrowed) {
+		put_locked(rr, t, TICKET_URGENT);
+		thread_wake_locked(&rr->submit, 0);
+		return;
+	}
+	t->place = TICKET_TURN;
+	turn_push(&rr->turn, &t->rq, t->pass.session, now);
+	rr->line_changes++;
+	thread_wake_locked(&rr->submit, turn_next_deadline(&rr->turn, now));
+	/* writer.json names those who wait longer than a moment. */
+	thread_wake_locked(&rr->keeper, now + ROUTER_WRITER_MS);
+}
+
+static void set_busy(struct router_repo *rr, struct router_ticket *t)
+{
+	char who[300];
+
+	if (rr->turn.held)
+		snprintf(who, sizeof(who), "%s pid %d of %s",
+			 rr->holder.comm[0] ? rr->holder.comm : "a process", (int)rr->holder.pid,
+			 rr->holder.home[0] ? rr->holder.home : "no repository");
+	else
+		writer_describe(rr->info.state_dir, who, sizeof(who));
+	err_set(&t->sentence, -EBUSY,
+		"the write turn of %s was not free within %u ms: %s has it; try again later, see "
+		"rrm status",
+		rr->info.name, rr->turn.timeout_ms, who[0] ? who : "another program");
+}
+
+void submit_expire_locked(struct router_repo *rr, uint64_t now_ms)
+{
+	struct turn_request *rq;
+
+	while ((rq = turn_expired(&rr->turn, now_ms))) {
+		struct router_ticket *t = ticket_of(rq);
+
+		t->place = TICKET_NOWHERE;
+		rr->line_changes++;
+		if (!rr->turn.held) {
+			/* Another process has it: its name is in a file. */
+			pthread_mutex_unlock(&rr->lock);
+			set_busy(rr, t);
+			pthread_mutex_lock(&rr->lock);
+		} else {
+			set_busy(rr, t);
+		}
+		submit_fail_locked(rr, t, -EBUSY, NULL);
+	}
+}
+
+void submit_fail_all_locked(struct router_repo *rr, int error, const char *sentence)
+{
+	struct err e;
+
+	err_set(&e, error, "%s", sentence);
+	for (;;) {
+		struct router_ticket *t = rr->needing ? rr->needing : rr->urgent;
+
+		if (!t && rr->turn.queue)
+			t = ticket_of(rr->turn.queue);
+		if (!t)
+			return;
+		submit_take_out_locked(rr, t);
+		submit_fail_locked(rr, t, error, &e);
+	}
+}
+
+/* ---- sending ---- */
+
+static int connect_client(struct router_repo *rr, struct err *e)
+{
+	char path[128];
+	int rc;
+
+	if (rr->client)
+		return 0;
+	rc = registry_gateway_socket(&rr->info, path, sizeof(path), e);
+	return rc < 0 ? rc : client_new(&rr->client, path);
+}
+
+/* The gateway is gone: those behind this one must not overtake it, nor be sent to nobody. */
+static void regroup_locked(struct router_repo *rr, struct router_ticket *t)
+{
+	struct turn_request *rq, *next;
+	struct router_ticket *u, *unext;
+
+	rr->backend_good = false;
+	rr->client_stale = true;
+	t->place = TICKET_BACKEND;
+	DL_PREPEND(rr->needing, t);
+	DL_FOREACH_SAFE(rr->urgent, u, unext) {
+		submit_take_out_locked(rr, u);
+		put_locked(rr, u, TICKET_BACKEND);
+	}
+	DL_FOREACH_SAFE(rr->turn.queue, rq, next) {
+		if (ticket_of(rq)->kind != TICKET_MUTATION)
+			continue;
+		submit_take_out_locked(rr, ticket_of(rq));
+		put_locked(rr, ticket_of(rq), TICKET_BACKEND);
+	}
+}
+
+/* No answer came. True: it will be tried again. */
+static bool again_locked(struct router_repo *rr, struct router_ticket *t, const struct err *why)
+{
+	uint64_t now = clock_mono_ms();
+
+	log_warn("event=no-answer repo=%s id=%s attempt=%u why=\"%s\"", rr->info.id, t->m->id,
+		 t->attempts, why->text);
+	rr->backend_good = false;
+	rr->client_stale = true;
+	if (rr->stopping || now >= t->give_up_ms || t->attempts >= ROUTER_ATTEMPTS)
+		return false;
+	regroup_locked(rr, t);
+	if (summon_start_locked(rr) == 0)
+		return true;
+	submit_take_out_locked(rr, t);
+	return false;
+}
+
+static long send_timeout(const struct router_repo *rr, const struct router_ticket *t)
+{
+	uint64_t now = clock_mono_ms();
+	uint64_t left = t->give_up_ms > now ? t->give_up_ms - now : 1;
+
+	return (long)(left < rr->turn.timeout_ms ? left : rr->turn.timeout_ms);
+}
+
+static bool worth_noting(int error)
+{
+	/* Programs probe with these all the time. */
+	return error && error != ENOENT && error != EEXIST && error != ENODATA;
+}
+
+static void note_failure(struct router_repo *rr, const struct router_ticket *t, int error,
+			 const char *sentence)
+{
+	refusals_add(rr->router->refusals, &t->pass.actor,
+		     t->m ? mutation_op_name(t->m->op) : "change", rr->info.name,
+		     t->m ? t->m->path : "", error, sentence);
+}
+
+/* (drops) One exchange. 0: *a is the gateway's word. */
+static int send_locked(struct router_repo *rr, struct router_ticket *t, struct mutation_answer *a,
+		       struct err *e)
+{
+	uint64_t epoch = 0;
+	int rc = grant_epoch_locked(rr, t, &epoch);
+	bool stale = rr->client_stale;
+
+	if (rc < 0) {
+		t->attempts = ROUTER_ATTEMPTS; /* no other backend helps */
+		return err_errno(e, rc, "cannot count the turn in %s/lock", rr->info.state_dir);
+	}
+	memcpy(t->m->branch, rr->branch_held, sizeof(t->m->branch));
+	rr->client_stale = false;
+	t->m->epoch = epoch;
+	t->m->wait_us = clock_mono_us() - t->submitted_us;
+	pthread_mutex_unlock(&rr->lock);
+	if (t->borrowed)
+		branch_name(&rr->branch, t->m->branch);
+	rc = connect_client(rr, e);
+	if (rc == 0 && stale)
+		client_reset(rr->client);
+	if (rc == 0) {
+		t->sent = true;
+		t->attempts++;
+		rc = rr->router->hooks.send(rr->client, t->m, send_timeout(rr, t), a, e);
+	} else {
+		t->attempts = ROUTER_ATTEMPTS; /* a path too long does not get shorter */
+	}
+	pthread_mutex_lock(&rr->lock);
+	return rc;
+}
+
+/* (drops) t is in flight. */
+static void run_mutation_locked(struct router_repo *rr, struct router_ticket *t)
+{
+	struct mutation_answer a = {.error = 0};
+	struct err e = ERR_INIT;
+	int rc = send_locked(rr, t, &a, &e);
+
+	if (rc < 0) {
+		bool again = again_locked(rr, t, &e);
+
+		if (!t->borrowed)
+			grant_end_locked(rr, clock_mono_ms());
+		if (!again) {
+			err_prefix(&e, -EIO, "the backend of %s did not answer", rr->info.name);
+			submit_fail_locked(rr, t, -EIO, &e);
+		}
+		return;
+	}
+	rr->backend_good = true;
+	pthread_mutex_unlock(&rr->lock);
+	if (worth_noting(a.error))
+		note_failure(rr, t, a.error, a.message);
+	t->fn.done(t->arg, 0, &a, &t->pass);
+	pthread_mutex_lock(&rr->lock);
+	if (!t->borrowed)
+		grant_end_locked(rr, clock_mono_ms());
+	ticket_free(t);
+}
+
+/* (drops) */
+static void run_locked(struct router_repo *rr, struct router_ticket *t)
+{
+	t->place = TICKET_NOWHERE;
+	if (!t->borrowed)
+		grant_begun_locked(rr, &t->pass.actor);
+	if (t->kind == TICKET_MUTATION) {
+		run_mutation_locked(rr, t);
+		return;
+	}
+	pthread_mutex_unlock(&rr->lock);
+	t->fn.granted(t->arg, 0, &t->pass); /* it calls router_end() */
+	ticket_free(t);
+	pthread_mutex_lock(&rr->lock);
+}
+
+/* (drops) Runs one request if one may go. *again_ms: when to look again. */
+static bool step_locked(struct router_repo *rr, uint64_t version, uint64_t now, uint64_t *again_ms)
+{
+	struct turn_request *rq;
+
+	if (rr->urgent) {
+		struct router_ticket *t = rr->urgent;
+
+		DL_DELETE(rr->urgent, t);
+		run_locked(rr, t);
+		return true;
+	}
+	submit_expire_locked(rr, now);
+	*again_ms = turn_next_deadline(&rr->turn, now);
+	if (!turn_peek(&rr->turn, now))
+		return false;
+	if (!grant_ready_locked(rr, version, true, now)) {
+		*again_ms = now + ROUTER_LOCK_POLL_MS;
+		if (rr->lock_busy || rr->turn.in_flight)
+			*again_ms = TURN_NO_DEADLINE; /* whoever ends that wakes us */
+		return false;
+	}
+	rq = turn_pop(&rr->turn, clock_mono_ms());
+	if (!rq)
+		return true;
+	rr->line_changes++;
+	run_locked(rr, ticket_of(rq));
+	return true;
+}
+
+void *submit_main(void *repo)
+{
+	struct router_repo *rr = repo;
+	uint64_t again;
+
+	pthread_mutex_lock(&rr->lock);
+	while (!rr->stopping) {
+		uint64_t now = clock_mono_ms(), version;
+
+		pthread_mutex_unlock(&rr->lock);
+		version = branch_poll(&rr->branch, now);
+		pthread_mutex_lock(&rr->lock);
+		if (rr->stopping || step_locked(rr, version, now, &again))
+			continue;
+		if (again > clock_mono_ms() &&
+		    !thread_sleep_locked(rr, &rr->submit, again) && !rr->turn.queue && !rr->urgent)
+			break;
+	}
+	rr->submit.alive = false;
+	pthread_mutex_unlock(&rr->lock);
+	return NULL;
+}
+
+int submit_start_locked(struct router_repo *rr)
+{
+	int rc = thread_ensure_locked(rr, &rr->submit, submit_main);
+
+	return rc < 0 ? rc : keeper_start_locked(rr);
+}

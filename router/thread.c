@@ -1,0 +1,77 @@
+/* The threads of a repo: started when there is work, gone when there was none for a while. */
+#include <errno.h>
+#include <signal.h>
+
+#include "manager/base/clock.h"
+#include "router/inner.h"
+
+void thread_init(struct thread *t)
+{
+	pthread_condattr_t attr;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&t->wake, &attr);
+	pthread_condattr_destroy(&attr);
+}
+
+void thread_deinit(struct thread *t)
+{
+	pthread_cond_destroy(&t->wake);
+}
+
+int thread_ensure_locked(struct router_repo *rr, struct thread *t, void *(*body)(void *))
+{
+	sigset_t all, before;
+	int rc;
+
+	if (t->alive)
+		return 0;
+	if (t->joinable)
+		pthread_join(t->id, NULL); /* it has nothing left to do but return */
+	t->joinable = false;
+	/* Signals are for the program's own threads. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	t->alive = true;
+	t->wake_at = 0;
+	rc = pthread_create(&t->id, NULL, body, rr);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	t->alive = t->joinable = rc == 0;
+	return -rc;
+}
+
+bool thread_sleep_locked(struct router_repo *rr, struct thread *t, uint64_t at_ms)
+{
+	uint64_t end = at_ms == TURN_NO_DEADLINE ? clock_mono_ms() + ROUTER_THREAD_IDLE_MS : at_ms;
+	struct timespec ts = {.tv_sec = (time_t)(end / 1000),
+			      .tv_nsec = (long)(end % 1000) * 1000000};
+	int rc = 0;
+
+	t->wake_at = at_ms;
+	while (rc == 0 && t->wake_at)
+		rc = pthread_cond_timedwait(&t->wake, &rr->lock, &ts);
+	t->wake_at = 0;
+	return rc != ETIMEDOUT || at_ms != TURN_NO_DEADLINE;
+}
+
+void thread_wake_locked(struct thread *t, uint64_t at_ms)
+{
+	if (!t->wake_at || t->wake_at <= at_ms)
+		return;
+	t->wake_at = 0;
+	pthread_cond_signal(&t->wake);
+}
+
+void thread_stop(struct router_repo *rr, struct thread *t)
+{
+	bool join;
+
+	pthread_mutex_lock(&rr->lock);
+	thread_wake_locked(t, 0);
+	join = t->joinable;
+	t->joinable = false;
+	pthread_mutex_unlock(&rr->lock);
+	if (join)
+		pthread_join(t->id, NULL);
+}

@@ -1,0 +1,189 @@
+#!/bin/sh
+# Time of the same work in the mount and on a plain copy of the tree beside it, alternating, in one run:
+# the median of each and their ratio; then what a foreign write costs, and memory. No time decides here.
+#
+#	sh run.sh [--smoke] [--reads] [ROUNDS]
+#
+# --smoke: small sizes and one round, to see that it runs. --reads: only the rows that read (as an
+# ordinary user, root runs these once more as nobody). Programs are found on PATH: rrm, rrm-mount,
+# rrm-workload. Everything is below $TMPDIR (default /tmp), about 1 GiB.
+set -eu
+export LC_ALL=C.UTF-8
+files=30000
+many=10000
+mib=256
+switched=5000
+n=2000
+rounds=7
+reads=no
+for arg; do
+	case $arg in
+	--smoke) files=600 many=100 mib=4 switched=200 n=50 rounds=1 ;;
+	--reads) reads=yes ;;
+	[1-9]*) rounds=$arg ;;
+	*)
+		sed -n '5,10s/^# \{0,1\}//p' "$0"
+		exit 2
+		;;
+	esac
+done
+
+# Short, because of the gateway's socket.
+T=$(mktemp -d "${TMPDIR:-/tmp}/rb.XXXX")
+M=$T/m
+R=$T/r
+N=$T/native
+export HOME="$T/h" RRM_HOME="$T/s" XDG_CONFIG_HOME="$T/h/.config" GIT_CONFIG_NOSYSTEM=1
+export GIT_AUTHOR_NAME=Ann GIT_AUTHOR_EMAIL=a@example.org GIT_COMMITTER_NAME=Ann GIT_COMMITTER_EMAIL=a@example.org
+mkdir -p "$HOME" "$R" "$M" "$N"
+finish() {
+	st=$?
+	trap - EXIT
+	cd /
+	rrm-mount -u "$M" >/dev/null 2>&1 || umount -l "$M" 2>/dev/null || true
+	rrm stop --all >/dev/null 2>&1 || true
+	rm -rf "$T"
+	exit "$st"
+}
+trap finish EXIT
+trap 'exit 130' HUP INT TERM
+
+# --- what is measured on --------------------------------------------------------------------------
+
+# big_repo DIR: FILES small files on main; on the branch "other" some are changed.
+big_repo() {
+	git init -q -b main "$1"
+	rrm-workload tree "$1" "$files"
+	git -C "$1" add -A
+	git -C "$1" commit -qm all
+	git -C "$1" checkout -q -b other
+	find "$1"/d* -name 'f*' | sort | head -n "$switched" | xargs -d '\n' -n 500 sed -i '1s/^/other /'
+	git -C "$1" commit -qam other
+	git -C "$1" checkout -q main
+	git -C "$1" gc -q
+}
+big_repo "$R/a"
+cp -a "$R/a" "$N/a"
+repos=a
+for r in b c d e f g h i j k l; do
+	mkdir "$R/$r"
+	git init -q -b main "$R/$r"
+	rrm-workload tree "$R/$r" $((files / 30))
+	git -C "$R/$r" add -A
+	git -C "$R/$r" commit -qm all
+	repos="$repos $r"
+done
+git -C "$N/a" status >/dev/null
+tar -C "$R" --exclude=.git -cf "$T/a.tar" a
+for d in "$R/a" "$N/a"; do
+	mkdir "$d/.git/work"
+	head -c $((mib * 1048576)) /dev/urandom >"$d/.git/work/large"
+done
+rrm add "$R"/* >/dev/null
+rrm-mount "$M"
+pid=$(jq .pid "$RRM_HOME/mount.json")
+stat() {
+	jq "$1 // 0" "$M/.rrm/stats"
+}
+
+# --- rows -----------------------------------------------------------------------------------------
+
+# at DIR CMD...: at home there.
+at() {
+	setsid -w sh -c 'cd "$1" && shift && exec "$@"' sh "$@"
+}
+
+median() {
+	sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'
+}
+
+# row NAME GOAL BEFORE AFTER CMD...: BEFORE and AFTER (":" for none) are not timed; GOAL is the ratio, "-" for none.
+row() {
+	name=$1 goal=$2 before=$3 after=$4
+	shift 4
+	: >"$T/t.native"
+	: >"$T/t.mount"
+	i=0
+	while [ $i -le "$rounds" ]; do
+		for side in native mount; do
+			case $side in native) d=$N/a ;; mount) d=$M/a ;; esac
+			at "$d" sh -c "$before" >/dev/null
+			us=$(at "$d" "$@")
+			at "$d" sh -c "$after" >/dev/null
+			# the first round warms the caches
+			[ $i = 0 ] || echo "$us" >>"$T/t.$side"
+		done
+		i=$((i + 1))
+	done
+	awk -v n="$(median <"$T/t.native")" -v m="$(median <"$T/t.mount")" -v g="$goal" -v w="$name" 'BEGIN {
+		printf "%-44s %10.1f %10.1f %7.2f  %s\n", w, n / 1000, m / 1000, m / (n ? n : 1), g }'
+}
+
+echo "rrm $(rrm --version | tail -n 1), kernel $(uname -r), $(nproc) cores, $(df --output=fstype "$T" | tail -n 1), as $(id -un), $rounds rounds"
+printf '%-44s %10s %10s %7s  %s\n' '' 'native ms' 'mount ms' ratio goal
+w=.git/work
+row 'git status' 1.3 : : rrm-workload time git status --porcelain
+row 'git diff' - : : rrm-workload time git diff
+row 'find -ls' 1.3 : : rrm-workload time find . -ls
+row 'ls -lR' - : : rrm-workload time ls -lR
+row 'rg, 4 threads' 1.3 : : rrm-workload time rg -j4 nothing-has-this
+row 'rg, 1 thread' 1.3 : : rrm-workload time rg -j1 nothing-has-this
+row 'grep -r' - : : rrm-workload time grep -r nothing-has-this d1 d2 d3
+row "open+read+close of $files files, 1 thread" 1.3 : : rrm-workload read . "$files" 1
+row "open+read+close of $files files, 4 threads" 1.3 : : rrm-workload read . "$files" 4
+row "read $mib MiB, sequential" - : : rrm-workload read-seq $w/large $((mib * 1048576)) 131072
+row "read $mib MiB, 4 KiB at random" - : : rrm-workload read-random $w/large $((mib * 1048576)) 4096
+if [ "$reads" = no ]; then
+	row "create $many files of 4 KiB" - "mkdir $w/c" "rm -r $w/c" rrm-workload create $w/c "$many" 4096
+	row "remove $many files" - "mkdir $w/c && rrm-workload create $w/c $many 0" "rmdir $w/c" \
+		rrm-workload remove $w/c "$many"
+	row "untar $files files" - "mkdir $w/t" "rm -r $w/t" rrm-workload time tar -C $w/t -xf "$T/a.tar"
+	row "git checkout of $switched files" - : 'git checkout -q main' rrm-workload time git checkout -q other
+	row "write $((mib / 4)) MiB in 1 MiB calls" - : : rrm-workload write-seq $w/w $((mib * 262144)) 1048576
+	row "write $((mib / 4)) MiB in 4 KiB calls" - : : rrm-workload write-seq $w/w $((mib * 262144)) 4096
+	row "write $((mib / 4)) MiB, 4 KiB at random" - : : rrm-workload write-random $w/w $((mib * 262144)) 4096
+
+	echo
+	at "$M/a" rrm-workload latency write ../b 10 >/dev/null
+	for op in write mkdir; do
+		at "$M/a" rrm-workload latency $op ../b "$n" | {
+			read -r p50 p99
+			case $op in write) what='foreign 1 KiB write, open to close returned' goal='goal 500' ;;
+			*) what='foreign mkdir' goal= ;; esac
+			printf '%-44s median %6s us, p99 %6s us  %s\n' "$what" "$p50" "$p99" "$goal"
+		}
+	done
+	# shellcheck disable=SC2046 # eight words
+	at / rrm-workload rate 500 $(printf "$M/%s " b c d e f g h i) >/dev/null
+	# shellcheck disable=SC2046
+	printf '%-44s %s\n' 'foreign writes a second, 8 writers, 8 repos' \
+		"$(at / rrm-workload rate 3000 $(printf "$M/%s " b c d e f g h i))"
+fi
+
+echo
+for r in $repos; do
+	at "$M/$r" git status >/dev/null
+	at "$M/$r" git status >/dev/null
+done
+before=$(stat '.requests | add')
+same=$(stat '.requests | add')
+at "$M/a" git status >/dev/null
+after=$(stat '.requests | add')
+printf '%-44s %s  goal 0\n' 'FUSE requests of a warm git status' $((after - same - (same - before)))
+rss=$(awk '/^VmRSS/ { print $2 }' "/proc/$pid/status")
+nodes=$(stat .nodes)
+awk -v r="$rss" -v n="$nodes" 'BEGIN { printf "%-44s %.1f MiB with %d nodes: %.1f MiB + 200 bytes a node  goal 20\n",
+	"RSS of rrm-mount, git status of 12 repos", r / 1024, n, (r * 1024 - 200 * n) / 1048576 }'
+
+if [ "$(id -u)" = 0 ] && [ "$files" = 30000 ] && [ "$reads" = no ]; then
+	echo
+	rrm-mount -u "$M"
+	rm -rf "$R" "$N"
+	mkdir -m 1777 "$T/nobody"
+	chmod 755 "$T"
+	if setpriv --reuid=nobody --regid=nogroup --clear-groups sh -c 'command -v rrm-mount' >/dev/null 2>&1; then
+		TMPDIR="$T/nobody" setpriv --reuid=nobody --regid=nogroup --clear-groups sh "$0" --reads "$rounds"
+	else
+		echo 'not measured as an ordinary user: nobody may not read the programs'
+	fi
+fi

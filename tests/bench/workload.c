@@ -1,0 +1,365 @@
+/*
+ * Timed work for tests/bench/run.sh, where the start of a program or the loop of a shell would be most of
+ * the cost, and the few system calls that the cases need and no shell tool makes. Prints elapsed
+ * microseconds, one number; `latency` two: median and 99th percentile. Fails with a sentence.
+ */
+#include <err.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static uint64_t now_us(void)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+static long number(const char *text)
+{
+	char *end;
+	long n = strtol(text, &end, 10);
+	if (*end || n < 0)
+		errx(2, "%s is not a number", text);
+	return n;
+}
+
+static int open_or_die(const char *path, int flags)
+{
+	int fd = open(path, flags | O_CLOEXEC, 0644);
+	if (fd < 0)
+		err(1, "%s", path);
+	return fd;
+}
+
+static void write_or_die(int fd, const void *data, size_t len, const char *path)
+{
+	ssize_t n = write(fd, data, len);
+	if (n < 0)
+		err(1, "%s", path);
+	if ((size_t)n != len)
+		errx(1, "%s: %zd of %zu bytes written", path, n, len);
+}
+
+/* The same numbers in every run. */
+static uint32_t next_random(uint32_t *state)
+{
+	*state = *state * 1664525 + 1013904223;
+	return *state >> 4;
+}
+
+/* time CMD...: what it prints is dropped. */
+static void cmd_time(char **argv)
+{
+	uint64_t begun = now_us();
+	pid_t pid = fork();
+	if (pid < 0)
+		err(1, "fork");
+	if (pid == 0) {
+		int null = open_or_die("/dev/null", O_RDWR);
+		dup2(null, 0);
+		dup2(null, 1);
+		execvp(argv[0], argv);
+		err(127, "%s", argv[0]);
+	}
+	int status;
+	while (waitpid(pid, &status, 0) < 0)
+		;
+	uint64_t us = now_us() - begun;
+	/* grep and rg: 1 says that nothing was found */
+	if (!WIFEXITED(status) || WEXITSTATUS(status) > 1)
+		errx(1, "%s failed (status 0x%x)", argv[0], (unsigned)status);
+	printf("%lu\n", (unsigned long)us);
+}
+
+/* tree DIR FILES: directories of 100 files of 0.5 to 8 KiB of text. */
+static void cmd_tree(char **argv)
+{
+	const char *dir = argv[0];
+	long files = number(argv[1]);
+	uint32_t seed = 1;
+	char path[PATH_MAX], text[8192];
+	for (size_t i = 0; i < sizeof(text); i++)
+		text[i] = (char)(i % 64 == 63 ? '\n' : 'a' + (int)(next_random(&seed) % 26));
+	for (long i = 0; i < files; i++) {
+		snprintf(path, sizeof(path), "%s/d%ld", dir, i / 100);
+		if (i % 100 == 0 && mkdir(path, 0755) < 0)
+			err(1, "%s", path);
+		snprintf(path, sizeof(path), "%s/d%ld/f%ld", dir, i / 100, i % 100);
+		int fd = open_or_die(path, O_WRONLY | O_CREAT | O_EXCL);
+		write_or_die(fd, text, 512 + next_random(&seed) % (sizeof(text) - 512), path);
+		close(fd);
+	}
+}
+
+/* --- open, read and close of every file of a tree, by threads --- */
+
+struct reading {
+	const char *dir;
+	long first, step, files;
+};
+
+static void *read_files(void *arg)
+{
+	const struct reading *r = arg;
+	char path[PATH_MAX], buf[16384];
+	for (long i = r->first; i < r->files; i += r->step) {
+		snprintf(path, sizeof(path), "%s/d%ld/f%ld", r->dir, i / 100, i % 100);
+		int fd = open_or_die(path, O_RDONLY);
+		while (read(fd, buf, sizeof(buf)) > 0)
+			;
+		close(fd);
+	}
+	return NULL;
+}
+
+/* read DIR FILES THREADS, of a tree made by `tree` */
+static void cmd_read(char **argv)
+{
+	enum { MAX = 16 };
+	long threads = number(argv[2]);
+	pthread_t ids[MAX];
+	struct reading work[MAX];
+	if (threads < 1 || threads > MAX)
+		errx(2, "1 to %d threads", MAX);
+	uint64_t begun = now_us();
+	for (long t = 0; t < threads; t++) {
+		work[t] = (struct reading){argv[0], t, threads, number(argv[1])};
+		if (pthread_create(&ids[t], NULL, read_files, &work[t]))
+			errx(1, "no thread");
+	}
+	for (long t = 0; t < threads; t++)
+		pthread_join(ids[t], NULL);
+	printf("%lu\n", (unsigned long)(now_us() - begun));
+}
+
+/* create DIR FILES BYTES, then `remove DIR FILES` */
+static void cmd_create(char **argv)
+{
+	char path[PATH_MAX];
+	long files = number(argv[1]), bytes = number(argv[2]);
+	char *data = calloc(1, (size_t)bytes + 1);
+	uint64_t begun = now_us();
+	for (long i = 0; i < files; i++) {
+		snprintf(path, sizeof(path), "%s/f%ld", argv[0], i);
+		int fd = open_or_die(path, O_WRONLY | O_CREAT | O_EXCL);
+		write_or_die(fd, data, (size_t)bytes, path);
+		close(fd);
+	}
+	printf("%lu\n", (unsigned long)(now_us() - begun));
+	free(data);
+}
+
+static void cmd_remove(char **argv)
+{
+	char path[PATH_MAX];
+	long files = number(argv[1]);
+	uint64_t begun = now_us();
+	for (long i = 0; i < files; i++) {
+		snprintf(path, sizeof(path), "%s/f%ld", argv[0], i);
+		if (unlink(path) < 0)
+			err(1, "%s", path);
+	}
+	printf("%lu\n", (unsigned long)(now_us() - begun));
+}
+
+/* --- one large file: FILE TOTAL-BYTES BLOCK-BYTES --- */
+
+enum large { READ_SEQ, READ_RANDOM, WRITE_SEQ, WRITE_RANDOM };
+
+static void large_file(char **argv, enum large how)
+{
+	const char *path = argv[0];
+	long total = number(argv[1]), block = number(argv[2]);
+	uint32_t seed = 7;
+	char *data = calloc(1, (size_t)block);
+	int flags = how <= READ_RANDOM ? O_RDONLY : O_WRONLY | O_CREAT;
+	int fd = open_or_die(path, flags | (how == WRITE_SEQ ? O_TRUNC : 0));
+	uint64_t begun = now_us();
+	for (long off = 0, i = 0; off < total; off += block, i++) {
+		off_t at =
+			how == READ_SEQ || how == WRITE_SEQ
+				? off
+				: (off_t)(next_random(&seed) % (uint32_t)(total / block)) * block;
+		ssize_t n = how <= READ_RANDOM ? pread(fd, data, (size_t)block, at)
+					       : pwrite(fd, data, (size_t)block, at);
+		if (n != block)
+			err(1, "%s: %zd of %ld bytes at %lld", path, n, block, (long long)at);
+	}
+	close(fd);
+	printf("%lu\n", (unsigned long)(now_us() - begun));
+	free(data);
+}
+
+static void cmd_read_seq(char **argv)
+{
+	large_file(argv, READ_SEQ);
+}
+
+static void cmd_read_random(char **argv)
+{
+	large_file(argv, READ_RANDOM);
+}
+
+static void cmd_write_seq(char **argv)
+{
+	large_file(argv, WRITE_SEQ);
+}
+
+static void cmd_write_random(char **argv)
+{
+	large_file(argv, WRITE_RANDOM);
+}
+
+/* --- latencies of foreign operations --- */
+
+static int by_value(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+	return (x > y) - (x < y);
+}
+
+static void one_write(const char *path, const char *data, size_t len)
+{
+	int fd = open_or_die(path, O_WRONLY | O_CREAT | O_TRUNC);
+	write_or_die(fd, data, len, path);
+	if (close(fd) < 0)
+		err(1, "%s", path);
+}
+
+/* latency write|mkdir DIR N: 1 KiB into a file that is there (open with O_TRUNC to close returned), or a
+ * new directory. */
+static void cmd_latency(char **argv)
+{
+	bool dirs = strcmp(argv[0], "mkdir") == 0;
+	long n = number(argv[2]);
+	uint32_t *us = calloc((size_t)n, sizeof(*us));
+	char path[PATH_MAX], data[1024];
+	memset(data, 'x', sizeof(data));
+	snprintf(path, sizeof(path), "%s/latency", argv[1]);
+	if (!dirs)
+		one_write(path, data, sizeof(data)); /* the backend is up, the turn is ours */
+	for (long i = 0; i < n; i++) {
+		if (dirs)
+			snprintf(path, sizeof(path), "%s/latency-%ld", argv[1], i);
+		uint64_t begun = now_us();
+		if (!dirs)
+			one_write(path, data, sizeof(data));
+		else if (mkdir(path, 0755) < 0)
+			err(1, "%s", path);
+		us[i] = (uint32_t)(now_us() - begun);
+	}
+	qsort(us, (size_t)n, sizeof(*us), by_value);
+	printf("%u %u\n", us[n / 2], us[n * 99 / 100]);
+	free(us);
+}
+
+static long write_until(const char *dir, uint64_t end_us)
+{
+	char path[PATH_MAX], data[1024];
+	long n = 0;
+	memset(data, 'y', sizeof(data));
+	snprintf(path, sizeof(path), "%s/rate", dir);
+	int fd = open_or_die(path, O_WRONLY | O_CREAT);
+	for (; now_us() < end_us; n++)
+		if (pwrite(fd, data, sizeof(data), 0) != sizeof(data))
+			err(1, "%s", path);
+	close(fd);
+	return n;
+}
+
+/* rate MILLISECONDS DIR...: one process in each DIR, at home there, writes 1 KiB at a time into the next
+ * one; prints the writes a second of all. */
+static void cmd_rate(char **argv)
+{
+	enum { MAX = 64 };
+	long ms = number(argv[0]), n = 0, sum = 0;
+	int pipes[MAX][2];
+	while (argv[1 + n] && n < MAX)
+		n++;
+	uint64_t end = now_us() + (uint64_t)ms * 1000;
+	for (long i = 0; i < n; i++) {
+		if (pipe(pipes[i]) < 0)
+			err(1, "pipe");
+		pid_t pid = fork();
+		if (pid < 0)
+			err(1, "fork");
+		if (pid == 0) {
+			if (chdir(argv[1 + i]) < 0)
+				err(1, "%s", argv[1 + i]);
+			long done = write_until(argv[1 + (i + 1) % n], end);
+			write_or_die(pipes[i][1], &done, sizeof(done), "pipe");
+			_exit(0);
+		}
+		close(pipes[i][1]);
+	}
+	for (long i = 0; i < n; i++) {
+		long done;
+		if (read(pipes[i][0], &done, sizeof(done)) != sizeof(done))
+			errx(1, "a writer failed");
+		sum += done;
+	}
+	while (wait(NULL) > 0)
+		;
+	printf("%ld\n", sum * 1000 / ms);
+}
+
+/* mmap FILE OFFSET TEXT: through a shared mapping; returns when it is written back. */
+static void cmd_mmap(char **argv)
+{
+	int fd = open_or_die(argv[0], O_RDWR);
+	size_t offset = (size_t)number(argv[1]), len = strlen(argv[2]);
+	struct stat st;
+	if (fstat(fd, &st) < 0 || offset + len > (size_t)st.st_size)
+		errx(1, "%s: no %zu bytes at %zu", argv[0], len, offset);
+	char *p = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (p == MAP_FAILED)
+		err(1, "mmap %s", argv[0]);
+	memcpy(p + offset, argv[2], len);
+	if (msync(p, (size_t)st.st_size, MS_SYNC) < 0)
+		err(1, "msync %s", argv[0]);
+	munmap(p, (size_t)st.st_size);
+	close(fd);
+}
+
+static const struct {
+	const char *name;
+	int args; /* at least */
+	void (*run)(char **argv);
+} commands[] = {
+	{"time", 1, cmd_time},
+	{"tree", 2, cmd_tree},
+	{"read", 3, cmd_read},
+	{"create", 3, cmd_create},
+	{"remove", 2, cmd_remove},
+	{"read-seq", 3, cmd_read_seq},
+	{"read-random", 3, cmd_read_random},
+	{"write-seq", 3, cmd_write_seq},
+	{"write-random", 3, cmd_write_random},
+	{"latency", 3, cmd_latency},
+	{"rate", 2, cmd_rate},
+	{"mmap", 3, cmd_mmap},
+};
+
+int main(int argc, char **argv)
+{
+	for (size_t i = 0; argc > 1 && i < sizeof(commands) / sizeof(*commands); i++) {
+		if (strcmp(argv[1], commands[i].name) != 0)
+			continue;
+		if (argc - 2 < commands[i].args)
+			break;
+		commands[i].run(argv + 2);
+		return fflush(stdout) == 0 ? 0 : 1;
+	}
+	errx(2, "usage: rrm-workload COMMAND ARGS...; the commands are at the functions");
+}

@@ -1,0 +1,16 @@
+#!/bin/sh
+# After kill -9 of the server its mount is dead ("Transport endpoint is not connected"); the next rrm-mount
+# clears it and serves.
+. "${0%/*}/../lib.sh"
+make_repo a
+check rrm-mount "$M"
+kill -9 "$(jq .pid "$S/mount.json")"
+wait_until '! ls "$M" >/dev/null 2>&1'
+check rrm-mount "$M"
+eq "$(cat "$M/a/README.md")" '# a' 'a read through the new server'
+eq "$(grep -c " $M " /proc/self/mountinfo)" 1 'mounts'
+# and -u clears a dead one too
+kill -9 "$(jq .pid "$S/mount.json")"
+wait_until '! ls "$M" >/dev/null 2>&1'
+check rrm-mount -u "$M"
+eq "$(ls -A "$M")" '' 'the bare mountpoint'

@@ -1,0 +1,22 @@
+#!/bin/sh
+# Waiting for the turn is bounded by lock_timeout_ms: EBUSY, and .rrm/errors says who holds it.
+. "${0%/*}/../lib.sh"
+make_repo a
+make_repo b
+write_config '{"lock_timeout_ms": 300}'
+start_mount
+check in_repo a sh -c 'echo x >../b/f'
+rrm lock b -- sh -c ": >'$T/held'; while ! [ -e '$T/release' ]; do sleep 0.02; done" &
+holder=$!
+wait_until '[ -e "$T/held" ]'
+begun=$(date +%s)
+fails_with 'busy' in_repo a perl -e 'mkdir "../b/d" or die lc $!'
+fails_with 'busy' in_repo b perl -e 'mkdir "d" or die lc $!'
+[ $(($(date +%s) - begun)) -le 10 ] || die 'EBUSY took too long'
+grep -q 'EBUSY' "$M/.rrm/errors" || die "errors: $(cat "$M/.rrm/errors")"
+: >"$T/release"
+check wait "$holder"
+refuse test -e "$R/b/d"
+check in_repo a mkdir ../b/d
+check test -d "$R/b/d"
+stop_mount

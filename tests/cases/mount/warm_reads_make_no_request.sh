@@ -1,0 +1,33 @@
+#!/bin/sh
+# What was read once is read again without asking rrm-mount: counted.
+. "${0%/*}/../lib.sh"
+make_repo a
+for d in $(seq 20); do
+	mkdir "$R/a/d$d"
+	for f in $(seq 25); do
+		echo "$d $f" >"$R/a/d$d/f$f"
+	done
+done
+git -C "$R/a" add -A
+git -C "$R/a" commit -qm many
+start_mount
+in_a() {
+	in_repo a "$@"
+}
+# git refreshes its index until no entry is as young as the index itself
+touch -d '1 hour ago' "$R/a/.git/index"
+sleep 1.1
+in_a git status --porcelain >/dev/null
+in_a git status --porcelain >/dev/null
+eq "$(requests_of in_a git status --porcelain)" '' 'requests of a warm git status'
+in_a find . -ls >/dev/null
+in_a find . -ls >/dev/null
+eq "$(requests_of in_a find . -ls)" '' 'requests of a warm find'
+in_a grep -r nothing-has-this . || true
+in_a grep -r nothing-has-this . || true
+in_a grep -r nothing-has-this . || true
+eq "$(requests_of in_a sh -c 'grep -r nothing-has-this . || true')" '' 'requests of a warm grep -r'
+in_a rg nothing-has-this . || true
+in_a rg nothing-has-this . || true
+eq "$(requests_of in_a sh -c 'rg nothing-has-this . || true')" '' 'requests of a warm rg'
+stop_mount

@@ -1,0 +1,15 @@
+# One reader, started at home in the repository NAME: reads all of LIST again and again until the file STOP
+# is there; what is committed must never change, whoever writes beside it. A line to ROUNDS each time.
+#
+#	sh lib_reader.sh MOUNT SUMS-PREFIX STOP ROUNDS "LIST"
+# shellcheck shell=sh
+set -eu
+until [ -e "$3" ]; do
+	for repo in $5; do
+		cd "$1/$repo"
+		sha256sum --quiet --check "$2$repo"
+		git --no-optional-locks log --oneline -1 >/dev/null
+		echo "$repo" >>"$4"
+		[ ! -e "$3" ] || exit 0
+	done
+done
