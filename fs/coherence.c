@@ -1,5 +1,6 @@
 #include "fs/coherence.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -17,7 +18,9 @@
 #include "fs/repos.h"
 #include "manager/base/cleanup.h"
 #include "manager/base/clock.h"
+#include "manager/base/file.h"
 #include "manager/base/log.h"
+#include "manager/base/path.h"
 
 enum {
 	RETRY_MS = 2,     /* how soon an event that waits for a change in hand is looked at again */
@@ -191,7 +194,7 @@ void coherence_unwatch(struct overlay *o, struct node *n)
 	}
 }
 
-void coherence_watch_registry(struct overlay *o, const char *path)
+static void watch_registry_dir(struct overlay *o, const char *path)
 {
 	int wd = add_watch(o->coherence, path, REGISTRY_MASK, 0);
 	if (wd < 0)
@@ -450,10 +453,27 @@ static void look_at_pending(struct coherence *c)
 	}
 }
 
+void coherence_watch_registry(struct overlay *o)
+{
+	CLEANUP(freep) char *repos = path_join(o->config->base, "repos");
+	if (!repos || file_mkdirs(repos, 0700) < 0)
+		return;
+	watch_registry_dir(o, repos);
+	CLEANUP(closedirp) DIR *d = opendir(repos);
+	const struct dirent *ent;
+	while (d && (ent = readdir(d))) {
+		CLEANUP(freep) char *path = path_join(repos, ent->d_name);
+		if (path && path_name_ok(ent->d_name))
+			watch_registry_dir(o, path);
+	}
+}
+
 static void reload(struct coherence *c)
 {
 	struct err e = ERR_INIT;
 	c->reload = false;
+	/* Watched first: a repo.json that comes after that is told. */
+	coherence_watch_registry(c->o);
 	if (repos_reload(c->o, &e) < 0)
 		log_error("event=reload error=\"%s\"", e.text);
 }

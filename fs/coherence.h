@@ -26,8 +26,8 @@ struct coherence *coherence_free(struct overlay *o, struct coherence *c);
 bool coherence_watch(struct overlay *o, struct node *n);
 void coherence_unwatch(struct overlay *o, struct node *n);
 
-/* Watches the registry directory path: repos_reload() when a repo.json in it comes or goes. */
-void coherence_watch_registry(struct overlay *o, const char *path);
+/* Watches <base>/repos and the state directories in it: repos_reload() when a repo.json comes or goes. */
+void coherence_watch_registry(struct overlay *o);
 
 /* Somebody saw content version stamp of n; when it is not the one the kernel may have cached and nobody
  * is writing through the mount, the cached data goes. */

@@ -141,7 +141,7 @@ static bool build_name(struct change *c, struct steps *s, const char *path, cons
 	struct mutation *m = add_step(s, ops[c->kind], path);
 	if (!m)
 		return false;
-	m->mode = c->mode;
+	m->mode = c->kind == CHANGE_MKNOD ? c->mode : c->mode & 07777;
 	m->rdev = c->rdev;
 	if (c->kind == CHANGE_CREATE)
 		m->flags = (uint32_t)c->flags & (O_EXCL | O_TRUNC);

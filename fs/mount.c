@@ -362,10 +362,7 @@ int mount_serve(struct config *c, const struct options *opt, int *ready_fd, stru
 	register_roots(c);
 	int rc = build(&o, e);
 	if (rc == 0) {
-		char *repos_dir = path_join(c->base, "repos");
-		if (repos_dir && file_mkdirs(repos_dir, 0700) == 0)
-			coherence_watch_registry(&o, repos_dir);
-		free(repos_dir);
+		coherence_watch_registry(&o);
 		rc = repos_reload(&o, e); /* opens the roots, before anything lies over them */
 	}
 	if (rc == 0)

@@ -47,7 +47,7 @@ struct overlay {
 	ino_t under_ino; /* hidden in the tree, for to stat it would ask ourselves */
 	char under_name[NODE_NAME_MAX];
 	bool privileged; /* runs as root: acts for the caller */
-	int *ready_fd; /* written to once the kernel said INIT; NULL: nobody waits */
+	int *ready_fd;   /* written to once the kernel said INIT; NULL: nobody waits */
 	_Atomic uint64_t requests[OVERLAY_OPCODES]; /* received, by opcode: <mount>/.rrm/stats */
 };
 

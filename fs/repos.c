@@ -197,7 +197,6 @@ static void add_entry(struct overlay *o, const struct repo *info)
 		return;
 	}
 	re->info = router_repo_info(re->rr);
-	coherence_watch_registry(o, re->info->state_dir);
 	int rc = open_root(o, re, r->n);
 	if (rc < 0) {
 		log_warn("event=repo_add repo=%s root=\"%s\" error=\"%s\"", info->id, info->root,

@@ -231,7 +231,7 @@ static void give(struct auditlog *a, size_t len, struct auditlog_line *line)
 {
 	char *text = a->buf + a->start;
 
-	line->len = a->skipping && len > AUDITLOG_LINE_MAX ? AUDITLOG_LINE_MAX : len;
+	line->len = len > AUDITLOG_LINE_MAX ? AUDITLOG_LINE_MAX : len;
 	text[line->len] = '\0'; /* where the newline was, or beyond the part that is shown */
 	line->text = text;
 	line->oversized = a->skipping || len > AUDITLOG_LINE_MAX;

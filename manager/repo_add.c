@@ -192,8 +192,6 @@ static char *default_name(const struct repo_list *l, const char *root)
 static int choose_name(const struct repo_list *l, const char *root, const char *name, char **out,
 		       struct err *e)
 {
-	if (name && !repo_name_ok(name))
-		return bad_name(name, e);
 	for (size_t i = 0; name && i < l->n; i++)
 		if (!strcmp(l->items[i].name, name))
 			return err_set(
@@ -288,6 +286,9 @@ int repo_add(const struct config *c, const char *path, const char *name, bool fo
 	     struct repo **out, struct err *e)
 {
 	struct repo_list l;
+
+	if (name && !repo_name_ok(name))
+		return bad_name(name, e);
 	CLEANUP(closep) int lock = repo_lock(c, e);
 
 	if (lock < 0)

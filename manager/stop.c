@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 
 #include "manager/base/cleanup.h"
 #include "manager/base/clock.h"
@@ -36,6 +37,22 @@ static void victims_deinit(struct victims *v)
 	free(v->items);
 }
 
+/*
+ * Stricter than proc_alive(): the first thread of a program with many is a zombie while the others
+ * still end, and until the last one has, its port is taken. A pidfd says when all of it is over.
+ */
+static bool lives(pid_t pid, uint64_t start)
+{
+	struct proc_stat st;
+	CLEANUP(closep) int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (fd < 0 && errno == ESRCH)
+		return false;
+	if (proc_stat(pid, &st) < 0 || st.start != start)
+		return false;
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	return fd < 0 ? st.state != 'Z' : poll(&p, 1, 0) == 0;
+}
+
 static bool spared(pid_t pid)
 {
 	char exe[PATH_MAX];
@@ -47,7 +64,7 @@ static bool spared(pid_t pid)
 static int add(struct victims *v, pid_t pid)
 {
 	struct proc_stat st;
-	if (spared(pid) || proc_stat(pid, &st) < 0 || st.state == 'Z')
+	if (spared(pid) || proc_stat(pid, &st) < 0 || !lives(pid, st.start))
 		return 0;
 	for (size_t i = 0; i < v->n; i++)
 		if (v->items[i].pid == pid && v->items[i].start == st.start)
@@ -97,7 +114,7 @@ static int add_tree(struct victims *v, pid_t pid)
 static int collect(struct victims *v)
 {
 	int rc = 0;
-	if (v->backend > 0 && proc_alive(v->backend, v->backend_start))
+	if (v->backend > 0 && lives(v->backend, v->backend_start))
 		rc = add_tree(v, v->backend);
 	return rc == 0 ? proc_each(add_marked, v) : rc;
 }
@@ -105,7 +122,7 @@ static int collect(struct victims *v)
 static const struct victim *first_alive(const struct victims *v)
 {
 	for (size_t i = 0; i < v->n; i++)
-		if (proc_alive(v->items[i].pid, v->items[i].start))
+		if (lives(v->items[i].pid, v->items[i].start))
 			return &v->items[i];
 	return NULL;
 }
@@ -114,11 +131,11 @@ static void signal_all(const struct victims *v, int sig)
 {
 	struct proc_stat st;
 	/* The group first: it reaches what was forked since the snapshot. */
-	if (v->backend > 0 && proc_alive(v->backend, v->backend_start) &&
+	if (v->backend > 0 && lives(v->backend, v->backend_start) &&
 	    proc_stat(v->backend, &st) == 0 && st.pgid == v->backend)
 		kill(-v->backend, sig);
 	for (size_t i = 0; i < v->n; i++)
-		if (proc_alive(v->items[i].pid, v->items[i].start))
+		if (lives(v->items[i].pid, v->items[i].start))
 			kill(v->items[i].pid, sig);
 }
 
@@ -181,7 +198,7 @@ int stop_processes(const struct repo *r, const struct endpoint *ep, bool polite,
 		v.backend = ep->pid;
 		v.backend_start = ep->start_time;
 	}
-	bool alive = v.backend > 0 && proc_alive(v.backend, v.backend_start);
+	bool alive = v.backend > 0 && lives(v.backend, v.backend_start);
 	char password[PASSWORD_MAX];
 	if (alive && polite && strcmp(ep->backend, "opencode") == 0 &&
 	    password_read(r, password) == 0) {

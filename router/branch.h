@@ -17,7 +17,7 @@ struct branch {
 	char *head_path; /* owned; NULL: no git yet; protected by lock */
 	_Atomic uint64_t looked_ms;
 	_Atomic uint64_t version; /* one more for each change of name */
-	struct stat head;    /* as last seen; protected by lock, as is name */
+	struct stat head;         /* as last seen; protected by lock, as is name */
 	bool head_seen;
 	char name[BRANCH_MAX];
 };

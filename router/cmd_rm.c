@@ -1,1 +1,41 @@
+#include <errno.h>
 
+#include "manager/base/cleanup.h"
+#include "manager/cmdutil.h"
+#include "router/cmd.h"
+#include "router/oneshot.h"
+
+static int remove_one(const struct cmd_context *x, const char *what, struct err *e)
+{
+	CLEANUP(freep) char *path = NULL;
+	const struct repo *r = NULL;
+	struct oneshot *o = NULL;
+	int rc = repo_find(x->config, &x->repos, what, &r, &path, e);
+
+	if (rc == 0 && !path[0])
+		rc = err_set(e, -EISDIR, "%s is the repository itself; name a file in it", what);
+	if (rc == 0)
+		rc = oneshot_begin(&o, x->config, &x->repos, r, path, e);
+	if (rc == 0)
+		rc = oneshot_remove(o, path, e);
+	oneshot_end(o);
+	return rc;
+}
+
+int cmd_rm(int argc, char **argv, struct err *e)
+{
+	static const struct option longs[] = {{NULL, 0, NULL, 0}};
+	struct cmd_context x;
+	int rc;
+
+	optind = 0;
+	if (cmd_option(argc, argv, ":", longs, e) != -1)
+		return CMD_USAGE;
+	if (argc - optind != 1)
+		return cmd_usage("rm", e, "give one REPO/PATH");
+	rc = cmd_context_init(&x, e);
+	if (rc == 0)
+		rc = remove_one(&x, argv[optind], e);
+	cmd_context_deinit(&x);
+	return cmd_exit(rc);
+}

@@ -1,1 +1,40 @@
+#include <stddef.h>
 
+#include "router/cmd.h"
+
+const struct command router_commands[] = {
+	{"write", "REPO/PATH < content",
+	 "replace a file's content through its repository's backend",
+	 "Replaces (or makes) the file with what standard input holds: routed, in the write turn, "
+	 "and\n"
+	 "audited, as a write through the mount is, but without a mount. Standard input is read to "
+	 "its\n"
+	 "end before the turn is taken. Exit 124 when the turn was not free within "
+	 "lock_timeout_ms.\n\n"
+	 "    echo v2 | rrm write web/VERSION",
+	 cmd_write},
+	{"rm", "REPO/PATH", "remove a file through its repository's backend",
+	 "Removes one file: routed, in the write turn, and audited, without a mount. What is "
+	 "removed\n"
+	 "is kept for rrm undo. Exit 124 when the turn was not free within lock_timeout_ms.",
+	 cmd_rm},
+	{"lock", "[--branch B | --all] [--timeout S] REPO -- CMD...",
+	 "run CMD holding a repository's write turn",
+	 "Waits for the write turn of REPO (of its present branch, of --branch B, or of --all "
+	 "branches),\n"
+	 "runs CMD, and gives the turn back when CMD ends. CMD finds RRM_TURN=<repo_id> in its\n"
+	 "environment; what it and its children write, through the mount or by rrm write, needs no "
+	 "turn\n"
+	 "of its own. Exit: that of CMD; 124 when the turn was not free within --timeout seconds\n"
+	 "(default lock_timeout_ms).\n\n"
+	 "    rrm lock web -- git rebase main",
+	 cmd_lock},
+	{"whoami", "[--json] [PID]", "which repository a process is at home in, and why",
+	 "Home repository and session of process PID (default: of this command, which has those of "
+	 "the\n"
+	 "shell that calls it), and the rule that says so: 1 registered (a backend, rrm run), 2 "
+	 "the\n"
+	 "topmost ancestor that works in the mount, 3 none.",
+	 cmd_whoami},
+	{NULL, NULL, NULL, NULL, NULL},
+};

@@ -286,7 +286,7 @@ static int do_create(struct gateway_apply *a, const struct mutation *m, struct g
 	creds_restore(&saved);
 	if (r == -EEXIST && !(m->flags & O_EXCL)) {
 		/* It is there already: create(2) without O_EXCL is then an open for writing. */
-		fd = openat(t->parent, t->name, O_WRONLY | flags);
+		fd = openat(t->parent, t->name, O_WRONLY | flags | ((int)m->flags & O_TRUNC));
 		r = fd < 0 ? -errno : 0;
 	}
 	if (r < 0)
@@ -297,7 +297,8 @@ static int do_create(struct gateway_apply *a, const struct mutation *m, struct g
 		return r;
 	}
 	answer->has_attr = true;
-	if (S_ISREG(answer->attr.st_mode))
+	/* Only what could not be opened for writing again: an open descriptor makes execve() fail. */
+	if (S_ISREG(answer->attr.st_mode) && !(answer->attr.st_mode & S_IWUSR))
 		kept_add(a, &answer->attr, fd);
 	else
 		close(fd);

@@ -92,20 +92,23 @@ static int start_thread(struct gateway_audit *a)
 	return r;
 }
 
-/* Is this line one of ours? Takes over its seq, epoch and hash. */
-static bool take_line(struct gateway_audit *a, const char *line, size_t len)
+struct line {
+	uint64_t seq, epoch;
+	bool refused;
+	char sha[SHA256_HEX_LEN];
+};
+
+/* Is this one of ours? */
+static bool read_line(const char *text, size_t len, struct line *l)
 {
 	CLEANUP(json_deletep) cJSON *j = NULL;
-	uint64_t seq = 0, epoch = 0;
-	char sha[SHA256_HEX_LEN];
-	if (json_parse(line, len, &j, NULL) < 0 || jsonw_get_u64(j, "seq", &seq) < 0 || seq == 0 ||
-	    strlen(json_str(j, "prev", "")) != SHA256_HEX_LEN - 1 || sha256_hex(line, len, sha) < 0)
+	*l = (struct line){0};
+	if (json_parse(text, len, &j, NULL) < 0 || jsonw_get_u64(j, "seq", &l->seq) < 0 ||
+	    l->seq == 0 || strlen(json_str(j, "prev", "")) != SHA256_HEX_LEN - 1)
 		return false;
-	if (jsonw_get_u64(j, "epoch", &epoch) == 0 && epoch > a->epoch)
-		a->epoch = epoch;
-	a->seq = seq;
-	memcpy(a->prev, sha, sizeof(sha));
-	return true;
+	jsonw_get_u64(j, "epoch", &l->epoch);
+	l->refused = strcmp(json_str(j, "result", ""), "refused") == 0;
+	return sha256_hex(text, len, l->sha) == 0;
 }
 
 /* Keeps size bytes from offset on as audit.corrupt-<n> and cuts them off. */
@@ -139,10 +142,15 @@ static ssize_t last_newline(const char *buf, size_t end)
 	return -1;
 }
 
-/* Finds the last good line of fd; *good is the offset behind it. 0 or negative errno. */
+/*
+ * Finds the last good line of fd and takes over its seq and hash; *good is the offset behind it. The
+ * epoch is that of the last line that was not refused, for being too old perhaps.
+ */
 static int read_tail(struct gateway_audit *a, int fd, char *buf, off_t *start, size_t *len,
 		     off_t *good)
 {
+	struct line l;
+	bool found = false;
 	off_t size = lseek(fd, 0, SEEK_END);
 	*start = size > TAIL_MAX ? size - TAIL_MAX : 0;
 	*good = *start;
@@ -150,18 +158,24 @@ static int read_tail(struct gateway_audit *a, int fd, char *buf, off_t *start, s
 	if (size < 0 || n < 0)
 		return -errno;
 	*len = (size_t)n;
-	ssize_t nl = last_newline(buf, *len);
-	while (nl >= 0) {
-		ssize_t before = last_newline(buf, (size_t)nl);
-		const char *line = buf + before + 1;
+	for (ssize_t nl = last_newline(buf, *len), before; nl >= 0; nl = before) {
+		before = last_newline(buf, (size_t)nl);
 		/* The first line of a window into the file is cut. */
-		if ((before >= 0 || *start == 0) && take_line(a, line, (size_t)(nl - before - 1))) {
+		if ((before < 0 && *start) ||
+		    !read_line(buf + before + 1, (size_t)(nl - before - 1), &l))
+			continue;
+		if (!found) {
 			*good = *start + nl + 1;
-			return 0;
+			a->seq = l.seq;
+			memcpy(a->prev, l.sha, sizeof(l.sha));
+			found = true;
 		}
-		nl = before;
+		if (l.epoch > a->epoch)
+			a->epoch = l.epoch;
+		if (!l.refused)
+			break;
 	}
-	return *start ? -EBADMSG : 0;
+	return found || !*start ? 0 : -EBADMSG;
 }
 
 /* The seq of the first record, for the name of the rotated file. */

@@ -72,7 +72,7 @@ struct homelog *homelog_free(struct homelog *l)
 
 	if (!l)
 		return NULL;
-	HASH_ITER(hh, l->entries, x, next) {
+	HASH_ITER (hh, l->entries, x, next) {
 		HASH_DEL(l->entries, x);
 		entry_free(x);
 	}
@@ -166,7 +166,7 @@ uint64_t homelog_due(struct homelog *l, uint64_t now_ms)
 	LOCK_SCOPE(&l->lock);
 	if (l->n_fresh >= HOMELOG_MAX)
 		return now_ms;
-	HASH_ITER(hh, l->entries, x, next) {
+	HASH_ITER (hh, l->entries, x, next) {
 		/* One that was written is dropped when it has been idle as long again. */
 		if (due_of(x) < at)
 			at = due_of(x);
@@ -246,7 +246,7 @@ static char *collect(struct homelog *l, uint64_t now_ms, bool all, size_t *len)
 		return NULL;
 	pthread_mutex_lock(&l->lock);
 	all = all || l->n_fresh >= HOMELOG_MAX;
-	HASH_ITER(hh, l->entries, x, next) {
+	HASH_ITER (hh, l->entries, x, next) {
 		char *line;
 
 		if (!all && due_of(x) > now_ms)
@@ -294,7 +294,8 @@ int homelog_flush(struct homelog *l, uint64_t now_ms, bool all)
 		rc = file_append(dir, "home.jsonl", text, len, 0600);
 	}
 	if (rc < 0 && !l->complained)
-		log_warn("event=homelog dir=%s error=%s lost_bytes=%zu", l->dir, strerror(-rc), len);
+		log_warn("event=homelog dir=%s error=%s lost_bytes=%zu", l->dir, strerror(-rc),
+			 len);
 	l->complained = rc < 0;
 	return rc;
 }

@@ -19,7 +19,7 @@ enum { HOMELOG_MAX = 256, HOMELOG_IDLE_MS = 1000, HOMELOG_OLD_MS = 10000 };
 struct homelog;
 
 int homelog_new(struct homelog **out, const char *state_dir); /* copied; 0 or -ENOMEM */
-struct homelog *homelog_free(struct homelog *l); /* does not flush; NULL is fine */
+struct homelog *homelog_free(struct homelog *l);              /* does not flush; NULL is fine */
 
 /* False: homelog_note() wants the path of this file. */
 bool homelog_knows(struct homelog *l, uint32_t session, uint64_t key);

@@ -20,7 +20,7 @@
 enum {
 	CHAIN_MAX = 64,
 	N_SHARDS = 16,
-	SHARD_MAX = 256,   /* cached threads a shard */
+	SHARD_MAX = 256, /* cached threads a shard */
 	RECHECK_MS = 5,
 	RESOLVE_MS = 1000, /* environment and comm may change with exec */
 	REFRESH_MS = 100,
@@ -106,7 +106,7 @@ struct identities *identities_free(struct identities *t)
 	if (!t)
 		return NULL;
 	for (unsigned i = 0; i < N_SHARDS; i++) {
-		HASH_ITER(hh, t->shards[i].threads, k, next) {
+		HASH_ITER (hh, t->shards[i].threads, k, next) {
 			HASH_DEL(t->shards[i].threads, k);
 			known_free(k);
 		}
@@ -429,8 +429,7 @@ static void rule_none(struct identities *t, const struct chain *c, struct identi
 	struct proc_stat leader;
 
 	who->home[0] = '\0';
-	if (c->procs[0].pgid > 0 &&
-	    t->world.stat(t->world.arg, c->procs[0].pgid, &leader) == 0 &&
+	if (c->procs[0].pgid > 0 && t->world.stat(t->world.arg, c->procs[0].pgid, &leader) == 0 &&
 	    leader.pid == c->procs[0].pgid)
 		decided(who, IDENTITY_BY_NOTHING, 3, &leader);
 	else
@@ -623,7 +622,8 @@ void identity_why(const struct identity *who, char *buf, size_t size)
 
 	switch (who->by) {
 	case IDENTITY_BY_BACKEND:
-		snprintf(buf, size, "process %d, it or its ancestor, is the backend of its home", pid);
+		snprintf(buf, size, "process %d, it or its ancestor, is the backend of its home",
+			 pid);
 		break;
 	case IDENTITY_BY_RUN:
 		snprintf(buf, size, "process %d, it or its ancestor, was started by rrm run", pid);
@@ -643,8 +643,9 @@ void identity_why(const struct identity *who, char *buf, size_t size)
 		break;
 	case IDENTITY_BY_NOTHING:
 		if (who->start)
-			snprintf(buf, size, "neither it nor an ancestor is registered or works in "
-					    "the mount");
+			snprintf(buf, size,
+				 "neither it nor an ancestor is registered or works in "
+				 "the mount");
 		else
 			snprintf(buf, size, "process %d cannot be read in /proc", (int)who->pid);
 		break;

@@ -62,7 +62,8 @@ struct identity_world {
 	int (*cwd)(void *arg, pid_t pid, char *buf, size_t size);
 	int (*environ)(void *arg, pid_t pid, char **data, size_t *len); /* NUL-separated; owned */
 	int (*session)(void *arg, pid_t pid, uint64_t start, char *repo_id, char *session);
-	uint64_t (*registry_stamp)(void *arg, const struct repo *r); /* 0: no file; else changes with it */
+	uint64_t (*registry_stamp)(void *arg,
+				   const struct repo *r); /* 0: no file; else changes with it */
 	int (*registry)(void *arg, const struct repo *r, struct endpoint *ep); /* -ENOENT */
 	void *arg;
 };

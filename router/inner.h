@@ -31,11 +31,11 @@
 
 enum {
 	ROUTER_THREAD_IDLE_MS = 10000,
-	ROUTER_LOCK_POLL_MS = 5,    /* between processes */
-	ROUTER_LOCK_AWAY_MS = 12,   /* after giving way: more than another's poll takes */
-	ROUTER_WANTED_MS = 50,      /* how often a long holder looks whether another process waits */
-	ROUTER_WRITER_MS = 50,      /* writer.json at most this often */
-	ROUTER_ATTEMPTS = 8,        /* sends of one mutation */
+	ROUTER_LOCK_POLL_MS = 5,  /* between processes */
+	ROUTER_LOCK_AWAY_MS = 12, /* after giving way: more than another's poll takes */
+	ROUTER_WANTED_MS = 50,    /* how often a long holder looks whether another process waits */
+	ROUTER_WRITER_MS = 50,    /* writer.json at most this often */
+	ROUTER_ATTEMPTS = 8,      /* sends of one mutation */
 };
 
 /* What tests replace. */
@@ -77,8 +77,8 @@ struct router_ticket {
 		router_endpoint_fn endpoint;
 	} fn;
 	void *arg;
-	bool borrowed;  /* the turn is its caller's already: see router_pass_borrowed() */
-	bool sent;      /* at least once: whether it was applied is not ours to say */
+	bool borrowed; /* the turn is its caller's already: see router_pass_borrowed() */
+	bool sent;     /* at least once: whether it was applied is not ours to say */
 	unsigned attempts;
 	uint64_t submitted_us, give_up_ms;
 	int64_t since_wall_ms;
@@ -109,12 +109,12 @@ struct router_repo {
 	pthread_mutex_t lock; /* protects all below */
 	bool stopping;
 	struct turn turn;
-	struct turnlock *file;   /* owned */
-	bool lock_busy;          /* a thread uses file without the lock */
-	bool lock_held;          /* file is locked for branch_held */
-	bool lock_nominal;       /* locking failed for good: only this process is kept apart; logged */
-	bool lock_marked;        /* file says that we wait */
-	bool giving_way;         /* another process waits too long: no new change begins */
+	struct turnlock *file; /* owned */
+	bool lock_busy;        /* a thread uses file without the lock */
+	bool lock_held;        /* file is locked for branch_held */
+	bool lock_nominal; /* locking failed for good: only this process is kept apart; logged */
+	bool lock_marked;  /* file says that we wait */
+	bool giving_way;   /* another process waits too long: no new change begins */
 	uint64_t lock_since_ms;
 	uint64_t lock_not_before_ms;
 	uint64_t wanted_at_ms;   /* when to look for waiters of other processes again */
@@ -125,7 +125,7 @@ struct router_repo {
 	uint32_t borrowed_session;
 
 	struct router_ticket *needing, *urgent, *answers;
-	bool backend_good; /* the last exchange with the gateway went well */
+	bool backend_good;     /* the last exchange with the gateway went well */
 	struct summon *summon; /* owned reference; NULL when none runs */
 	struct client *client; /* of the submit thread */
 	bool client_stale;

@@ -112,9 +112,9 @@ static void snapshot_locked(struct router_repo *rr, struct snapshot *s)
 
 	s->held = rr->lock_held && rr->turn.held;
 	s->holder_actor = rr->holder;
-	s->holder = (struct writer){.actor = &s->holder_actor,
-				    .since_wall_ms = rr->holder_wall_ms};
-	DL_FOREACH(rr->turn.queue, rq) {
+	s->holder = (struct writer){.actor = &s->holder_actor, .since_wall_ms = rr->holder_wall_ms};
+	DL_FOREACH(rr->turn.queue, rq)
+	{
 		const struct router_ticket *t = ticket_of(rq);
 
 		if (s->n == WRITER_LIST_MAX)
@@ -176,8 +176,8 @@ static uint64_t expiry_locked(const struct router_repo *rr)
 	struct turn_request *rq;
 
 	DL_FOREACH(rr->turn.queue, rq)
-		if (rq->deadline_ms < at)
-			at = rq->deadline_ms;
+	if (rq->deadline_ms < at)
+		at = rq->deadline_ms;
 	return at;
 }
 

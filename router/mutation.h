@@ -24,8 +24,9 @@
 #include "manager/base/err.h"
 
 enum mutation_op {
-	MUTATION_CREATE,      /* path, mode, flags: O_EXCL or 0; a regular file; the gateway keeps the creating
-	                         fd until release, so that mode 0444 can still be written by its maker */
+	MUTATION_CREATE,      /* path, mode, flags: O_EXCL, O_TRUNC (of a file that is there already); a regular file.
+	                         The gateway keeps the creating fd of a file whose mode forbids its own
+	                         writing until release, so that its maker can still write it */
 	MUTATION_WRITE,       /* path, ino, offset, body */
 	MUTATION_APPEND,      /* path, ino, body; offset ignored */
 	MUTATION_TRUNCATE,    /* path, ino, length */

@@ -107,8 +107,8 @@ int router_repo_get(struct router *r, const struct repo *repo, struct router_rep
 
 	pthread_mutex_lock(&r->lock);
 	DL_FOREACH(r->repos, rr)
-		if (strcmp(rr->info.id, repo->id) == 0)
-			break;
+	if (strcmp(rr->info.id, repo->id) == 0)
+		break;
 	if (rr) {
 		rr->refs++;
 		identities_add_repo(r->ids, repo); /* its name may be new */
@@ -153,7 +153,8 @@ struct router *router_free(struct router *r)
 		return NULL;
 	/* All are told to stop before the first is waited for. */
 	pthread_mutex_lock(&r->lock);
-	DL_FOREACH(r->repos, rr) {
+	DL_FOREACH(r->repos, rr)
+	{
 		pthread_mutex_lock(&rr->lock);
 		rr->stopping = true;
 		thread_wake_locked(&rr->submit, 0);
@@ -161,7 +162,7 @@ struct router *router_free(struct router *r)
 	}
 	pthread_mutex_unlock(&r->lock);
 	DL_FOREACH_SAFE(r->repos, rr, next)
-		repo_destroy(rr);
+	repo_destroy(rr);
 	identities_free(r->ids);
 	sessions_free(r->sessions);
 	refusals_free(r->refusals);
@@ -329,8 +330,8 @@ static int enqueue(struct router_repo *rr, struct router_ticket *t, struct route
 	return rc;
 }
 
-int router_wait(struct router *r, const struct router_pass *pass, router_granted_fn granted, void *arg,
-		struct router_ticket **ticket)
+int router_wait(struct router *r, const struct router_pass *pass, router_granted_fn granted,
+		void *arg, struct router_ticket **ticket)
 {
 	struct router_ticket *t = ticket_new(TICKET_HOME, pass, arg);
 

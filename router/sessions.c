@@ -41,7 +41,7 @@ struct sessions *sessions_free(struct sessions *s)
 	if (!s)
 		return NULL;
 	HASH_CLEAR(by_key, s->keys);
-	HASH_ITER(by_id, s->ids, i, next) {
+	HASH_ITER (by_id, s->ids, i, next) {
 		HASH_DELETE(by_id, s->ids, i);
 		free(i);
 	}

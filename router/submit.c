@@ -182,11 +182,13 @@ static void regroup_locked(struct router_repo *rr, struct router_ticket *t)
 	rr->client_stale = true;
 	t->place = TICKET_BACKEND;
 	DL_PREPEND(rr->needing, t);
-	DL_FOREACH_SAFE(rr->urgent, u, unext) {
+	DL_FOREACH_SAFE(rr->urgent, u, unext)
+	{
 		submit_take_out_locked(rr, u);
 		put_locked(rr, u, TICKET_BACKEND);
 	}
-	DL_FOREACH_SAFE(rr->turn.queue, rq, next) {
+	DL_FOREACH_SAFE(rr->turn.queue, rq, next)
+	{
 		if (ticket_of(rq)->kind != TICKET_MUTATION)
 			continue;
 		submit_take_out_locked(rr, ticket_of(rq));
@@ -356,8 +358,8 @@ void *submit_main(void *repo)
 		pthread_mutex_lock(&rr->lock);
 		if (rr->stopping || step_locked(rr, version, now, &again))
 			continue;
-		if (again > clock_mono_ms() &&
-		    !thread_sleep_locked(rr, &rr->submit, again) && !rr->turn.queue && !rr->urgent)
+		if (again > clock_mono_ms() && !thread_sleep_locked(rr, &rr->submit, again) &&
+		    !rr->turn.queue && !rr->urgent)
 			break;
 	}
 	rr->submit.alive = false;

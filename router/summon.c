@@ -48,7 +48,8 @@ static void ready_locked(struct router_repo *rr, int rc, const struct endpoint *
 	rr->backend_good = rc == 0;
 	if (rc < 0)
 		log_warn("event=ensure repo=%s why=\"%s\"", rr->info.id, e->text);
-	DL_FOREACH_SAFE(list, t, next) {
+	DL_FOREACH_SAFE(list, t, next)
+	{
 		DL_DELETE(list, t);
 		t->place = TICKET_NOWHERE;
 		if (t->kind == TICKET_ENDPOINT)

@@ -19,8 +19,8 @@ static struct turn_request *first_of(const struct turn *t, uint32_t session)
 	struct turn_request *rq;
 
 	DL_FOREACH(t->queue, rq)
-		if (rq->session == session)
-			return rq;
+	if (rq->session == session)
+		return rq;
 	return NULL;
 }
 
@@ -29,8 +29,8 @@ static struct turn_request *first_other(const struct turn *t)
 	struct turn_request *rq;
 
 	DL_FOREACH(t->queue, rq)
-		if (rq->session != t->holder)
-			return rq;
+	if (rq->session != t->holder)
+		return rq;
 	return NULL;
 }
 
@@ -145,7 +145,8 @@ struct turn_request *turn_expired(struct turn *t, uint64_t now_ms)
 {
 	struct turn_request *rq;
 
-	DL_FOREACH(t->queue, rq) {
+	DL_FOREACH(t->queue, rq)
+	{
 		if (now_ms >= rq->deadline_ms) {
 			turn_remove(t, rq);
 			return rq;
@@ -181,8 +182,8 @@ uint64_t turn_next_deadline(const struct turn *t, uint64_t now_ms)
 	if (turn_peek(t, now_ms))
 		return now_ms;
 	DL_FOREACH(t->queue, rq)
-		if (rq->deadline_ms < at)
-			at = rq->deadline_ms;
+	if (rq->deadline_ms < at)
+		at = rq->deadline_ms;
 	if (t->queue && !t->in_flight) {
 		uint64_t idle = t->last_ms + t->linger_ms, due = due_ms(t);
 		uint64_t way = idle < due ? idle : due;

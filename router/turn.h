@@ -30,11 +30,12 @@ struct turn_request {
 struct turn {
 	uint32_t linger_ms, max_turn_ms, timeout_ms;
 	bool held;
-	uint32_t holder;     /* session; valid while held */
-	unsigned in_flight;  /* of the holder */
-	uint64_t begun_ms;   /* of the turn, or of its latest burst */
-	uint64_t last_ms;    /* when something of the holder was last begun or ended */
-	uint64_t generation; /* one more for each turn: two requests with the same one share a turn */
+	uint32_t holder;    /* session; valid while held */
+	unsigned in_flight; /* of the holder */
+	uint64_t begun_ms;  /* of the turn, or of its latest burst */
+	uint64_t last_ms;   /* when something of the holder was last begun or ended */
+	uint64_t
+		generation; /* one more for each turn: two requests with the same one share a turn */
 	struct turn_request *queue;
 	unsigned n_queued;
 };

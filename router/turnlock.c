@@ -38,8 +38,7 @@ static bool same_range(struct range a, struct range b)
 
 static int set_lock(int fd, short type, off_t begin, off_t len)
 {
-	struct flock fl = {
-		.l_type = type, .l_whence = SEEK_SET, .l_start = begin, .l_len = len};
+	struct flock fl = {.l_type = type, .l_whence = SEEK_SET, .l_start = begin, .l_len = len};
 
 	while (fcntl(fd, F_OFD_SETLK, &fl) < 0) {
 		if (errno == EACCES)
@@ -53,8 +52,7 @@ static int set_lock(int fd, short type, off_t begin, off_t len)
 /* True when another open file description has a lock there that a lock of this type would meet. */
 static bool met(int fd, short type, off_t begin, off_t len)
 {
-	struct flock fl = {
-		.l_type = type, .l_whence = SEEK_SET, .l_start = begin, .l_len = len};
+	struct flock fl = {.l_type = type, .l_whence = SEEK_SET, .l_start = begin, .l_len = len};
 
 	return fcntl(fd, F_OFD_GETLK, &fl) == 0 && fl.l_type != F_UNLCK;
 }

@@ -37,7 +37,8 @@ static bool foreign(const cJSON *j)
 {
 	int64_t process = json_int(j, "process", 0);
 
-	return process > 0 && process != getpid() && (kill((pid_t)process, 0) == 0 || errno == EPERM);
+	return process > 0 && process != getpid() &&
+	       (kill((pid_t)process, 0) == 0 || errno == EPERM);
 }
 
 static int replace(int dir, const cJSON *j)

@@ -180,7 +180,7 @@ stop_mount() {
 
 # in_repo NAME CMD...: runs CMD in NAME inside the mount, at home there.
 in_repo() {
-	setsid -w sh -c 'cd "$1" && shift && exec "$@"' sh "$M/$1" "$@"
+	setsid -w sh -c 'cd "$0" && shift && exec "$@"' "$M/$1" "$@"
 }
 
 # --- what was recorded ---------------------------------------------------------------------------

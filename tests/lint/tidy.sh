@@ -23,7 +23,7 @@ else
 fi
 # A message goes from its first line to the next message. Two kinds are dropped whole: leaks, which CLEANUP()
 # prevents, and paths that start from what the macros of uthash and utlist do.
-xargs -d '\n' -n 1 -P "$(nproc)" sh -c '
+xargs -d '\n' -P "$(nproc)" -I '{}' sh -c '
 	out=$(clang-tidy --quiet -p "$0" --extra-arg=-Wno-unknown-warning-option "$1" 2>&1 | awk "
 		function flush() {
 			if (text && text !~ /Potential leak of memory|expanded from macro .(HASH|DL|LL)_/)
@@ -35,7 +35,7 @@ xargs -d '\n' -n 1 -P "$(nproc)" sh -c '
 		{ text = text \$0 \"\\n\" }
 		END { flush() }")
 	# In one piece, so that files checked at once do not mix their lines.
-	[ -z "$out" ] || printf "%s\n" "$out"' "$build" <"$list" >"$list.out"
+	[ -z "$out" ] || printf "%s\n" "$out"' "$build" '{}' <"$list" >"$list.out"
 if [ -s "$list.out" ]; then
 	cat "$list.out"
 	exit 1

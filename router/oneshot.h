@@ -1,0 +1,56 @@
+/*
+ * Routed mutations and turns without a mount, for commands: rrm write, rm, lock, whoami, undo. The
+ * calling process is the actor, by the rules of identity.h. Blocking; short-lived programs only.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "manager/config.h"
+#include "manager/repo.h"
+#include "router/identity.h"
+#include "router/mutation.h"
+
+/* Who pid is. *home (may be NULL) is the repo, borrowed from l, or NULL. 0 or -ENOMEM. */
+int oneshot_identity(const struct config *c, const struct repo_list *l, pid_t pid,
+		     struct identity *who, const struct repo **home);
+
+/* ---- a turn ---- */
+
+struct oneshot_turn;
+
+struct oneshot_want {
+	const struct config *config; /* borrowed, as is all here */
+	const struct repo *repo;
+	const char *branch; /* NULL: the present one */
+	bool all;           /* all branches */
+	const char *path;   /* for writer.json; may be NULL */
+	uint32_t timeout_ms;
+	struct actor actor;
+	const struct identity *who; /* its turn_repo: the turn may be held above us by rrm lock */
+};
+
+/* 0 with the turn held (writer.json says so); -ETIMEDOUT with a sentence that says who has it. */
+int oneshot_turn_take(struct oneshot_turn **out, const struct oneshot_want *w, struct err *e);
+struct oneshot_turn *oneshot_turn_give(struct oneshot_turn *t); /* NULL is fine; returns NULL */
+/* "<pid>-<start>-<offset>" for RRM_TURN_HOLDER; 0 or negative errno */
+int oneshot_turn_text(const struct oneshot_turn *t, char *buf, size_t size);
+
+/* ---- mutations ---- */
+
+struct oneshot;
+
+/* Backend ensured, turn taken (lock_timeout_ms). path: for writer.json. */
+int oneshot_begin(struct oneshot **out, const struct config *c, const struct repo_list *l,
+		  const struct repo *r, const char *path, struct err *e);
+/*
+ * One mutation; m stays the caller's; id, epoch, branch, actor and wait_us are filled in here. 0, or the
+ * gateway's errno (negative) with its sentence, or that no gateway could be had. A gateway that dies is
+ * replaced, and the mutation sent again under its id. a may be NULL.
+ */
+int oneshot_send(struct oneshot *o, struct mutation *m, struct mutation_answer *a, struct err *e);
+struct oneshot *oneshot_end(struct oneshot *o); /* gives the turn back; NULL is fine */
+
+/* The file's content becomes what fd (a regular file) holds from its start. */
+int oneshot_write(struct oneshot *o, const char *path, int fd, struct err *e);
+int oneshot_remove(struct oneshot *o, const char *path, struct err *e);

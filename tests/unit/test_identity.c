@@ -1,0 +1,555 @@
+#include "tests/unit/unit.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "manager/base/clock.h"
+#include "router/identity.h"
+#include "router/sessions.h"
+
+enum { N_PROCS = 32 };
+
+/* A /proc of our own. */
+struct fake {
+	pid_t pid, tgid, ppid, pgid;
+	uint64_t start;
+	const char *cwd;     /* NULL: cannot be read */
+	const char *environ; /* words with '\n' between; NULL: cannot be read */
+	bool gone;
+};
+
+static struct fake procs[N_PROCS];
+static unsigned n_procs, n_stats;
+static struct {
+	const char *repo;
+	pid_t pid;
+	uint64_t start, stamp;
+} backends[2];
+static struct {
+	pid_t pid;
+	uint64_t start;
+	const char *repo, *session;
+} run_session;
+
+static struct fake *add(pid_t pid, pid_t ppid, const char *cwd)
+{
+	struct fake *p = &procs[n_procs++];
+
+	assert_true(n_procs <= N_PROCS);
+	*p = (struct fake){.pid = pid, .tgid = pid, .ppid = ppid, .pgid = pid, .start = 1000 + (uint64_t)pid,
+			   .cwd = cwd, .environ = ""};
+	return p;
+}
+
+static struct fake *find(pid_t pid)
+{
+	for (unsigned i = 0; i < n_procs; i++)
+		if (procs[i].pid == pid && !procs[i].gone)
+			return &procs[i];
+	return NULL;
+}
+
+static int fake_stat(void *arg, pid_t pid, struct proc_stat *out)
+{
+	const struct fake *p = find(pid);
+
+	n_stats++;
+	if (!p)
+		return -ESRCH;
+	*out = (struct proc_stat){.pid = pid, .ppid = p->ppid, .pgid = p->pgid, .state = 'S',
+				  .start = p->start};
+	snprintf(out->comm, sizeof(out->comm), "p%d", (int)pid);
+	return 0;
+}
+
+static int fake_tgid(void *arg, pid_t tid, pid_t *tgid)
+{
+	const struct fake *p = find(tid);
+
+	if (!p)
+		return -ESRCH;
+	*tgid = p->tgid;
+	return 0;
+}
+
+static int fake_cwd(void *arg, pid_t pid, char *buf, size_t size)
+{
+	const struct fake *p = find(pid);
+
+	if (!p || !p->cwd)
+		return p ? -EACCES : -ESRCH;
+	snprintf(buf, size, "%s", p->cwd);
+	return 0;
+}
+
+static int fake_environ(void *arg, pid_t pid, char **data, size_t *len)
+{
+	const struct fake *p = find(pid);
+
+	if (!p || !p->environ)
+		return -EACCES;
+	*data = strdup(p->environ);
+	*len = strlen(p->environ) + 1;
+	for (char *c = *data; *c; c++)
+		if (*c == '\n')
+			*c = '\0';
+	return 0;
+}
+
+static int fake_session(void *arg, pid_t pid, uint64_t start, char *repo_id, char *session)
+{
+	if (!run_session.repo || run_session.pid != pid || run_session.start != start)
+		return -ENOENT;
+	snprintf(repo_id, REPO_ID_MAX, "%s", run_session.repo);
+	snprintf(session, SESSION_ID_MAX, "%s", run_session.session);
+	return 0;
+}
+
+static uint64_t fake_stamp(void *arg, const struct repo *r)
+{
+	for (int i = 0; i < 2; i++)
+		if (backends[i].repo && strcmp(backends[i].repo, r->id) == 0)
+			return backends[i].stamp;
+	return 0;
+}
+
+static int fake_registry(void *arg, const struct repo *r, struct endpoint *ep)
+{
+	for (int i = 0; i < 2; i++) {
+		if (!backends[i].repo || strcmp(backends[i].repo, r->id) != 0)
+			continue;
+		*ep = (struct endpoint){.pid = backends[i].pid, .start_time = backends[i].start};
+		return 0;
+	}
+	return -ENOENT;
+}
+
+static struct identities *ids;
+static struct sessions *sessions;
+static uint64_t now;
+
+static void add_repo(const char *id, const char *root, const char *name)
+{
+	struct repo r = {.root = strdup(root), .name = strdup(name), .state_dir = strdup("/nowhere"),
+			 .added = strdup("")};
+
+	snprintf(r.id, sizeof(r.id), "%s", id);
+	assert_int_equal(identities_add_repo(ids, &r), 0);
+	repo_deinit(&r);
+}
+
+static int setup(void **state)
+{
+	const struct identity_world w = {fake_stat, fake_tgid, fake_cwd, fake_environ, fake_session,
+					 fake_stamp, fake_registry, NULL};
+
+	n_procs = 0;
+	now = 10000;
+	memset(backends, 0, sizeof(backends));
+	memset(&run_session, 0, sizeof(run_session));
+	assert_int_equal(sessions_new(&sessions), 0);
+	assert_int_equal(identities_new(&ids, &w, "/m", sessions), 0);
+	add_repo("web-1", "/srv/web", "web");
+	add_repo("api-2", "/srv/api", "api");
+	add_repo("sub-3", "/srv/web/lib/sub", "sub");
+	add(1, 0, "/");
+	add(10, 1, "/home/ann"); /* a shell */
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	ids = identities_free(ids);
+	sessions = sessions_free(sessions);
+	return 0;
+}
+
+static struct identity who_is(pid_t tid)
+{
+	struct identity who;
+
+	identity_of(ids, tid, now, &who);
+	return who;
+}
+
+static void is(pid_t tid, int rule, const char *home, const char *session)
+{
+	struct identity who = who_is(tid);
+
+	assert_int_equal(who.rule, rule);
+	assert_string_equal(who.home, home);
+	assert_string_equal(who.session, session);
+}
+
+static void a_person_who_walks_into_the_mount_is_at_home_there(void **state)
+{
+	is(10, 3, "", "10-1010");
+	find(10)->cwd = "/m/web/src";
+	now += 5;
+	is(10, 2, "web-1", "10-1010");
+	find(10)->cwd = "/m/api";
+	now += 5;
+	is(10, 2, "api-2", "10-1010");
+}
+
+static void a_child_that_goes_elsewhere_stays_at_home(void **state)
+{
+	add(20, 10, "/m/web");
+	add(21, 20, "/m/api");
+	add(22, 21, "/m/api/src");
+	is(22, 2, "web-1", "20-1020");
+	is(20, 2, "web-1", "20-1020");
+	assert_int_equal(who_is(22).session_id, who_is(20).session_id);
+}
+
+static void the_topmost_counts_even_when_it_is_the_last_to_come(void **state)
+{
+	add(20, 10, "/m/api");
+	is(20, 2, "api-2", "20-1020");
+	find(10)->cwd = "/m/web";
+	now += 1000; /* a new topmost is looked for at least each second */
+	is(20, 2, "web-1", "10-1010");
+}
+
+static void a_nested_repo_owns_its_directory(void **state)
+{
+	add(20, 10, "/m/web/lib/sub/x");
+	add(30, 1, "/m/web/lib");
+	add(40, 1, "/m/sub");
+	is(20, 2, "sub-3", "20-1020");
+	is(30, 2, "web-1", "30-1030");
+	is(40, 2, "sub-3", "40-1040");
+}
+
+static void a_removed_directory_is_still_a_home(void **state)
+{
+	add(20, 10, "/m/web/gone (deleted)");
+	add(30, 1, "/m/api (deleted)");
+	is(20, 2, "web-1", "20-1020");
+	is(30, 2, "api-2", "30-1030");
+}
+
+static void what_is_no_repo_in_the_mount_is_no_home(void **state)
+{
+	add(20, 10, "/m");
+	add(21, 20, "/m/.rrm");
+	add(22, 10, "/m/webx");
+	add(23, 10, "/mnt/web");
+	add(24, 10, "/srv/web");
+	for (pid_t p = 20; p <= 24; p++)
+		assert_int_equal(who_is(p).rule, 3);
+}
+
+static void the_mount_root_above_does_not_hide_a_repo_below(void **state)
+{
+	add(20, 10, "/m");
+	add(21, 20, "/m/web");
+	is(21, 2, "web-1", "21-1021");
+}
+
+static void a_backend_and_its_children_are_at_home(void **state)
+{
+	backends[0].repo = "web-1", backends[0].pid = 50, backends[0].start = 1050;
+	backends[0].stamp = 7;
+	add(50, 1, "/m/web");
+	add(51, 50, "/m/api");
+	add(52, 51, "/tmp");
+	is(50, 1, "web-1", "50-1050");
+	is(52, 1, "web-1", "50-1050");
+	find(51)->environ = "A=b\nRRM_SESSION=ses_42\nC=";
+	now += 1000;
+	is(51, 1, "web-1", "ses_42");
+}
+
+static void a_backend_that_comes_up_is_known_within_100_ms(void **state)
+{
+	add(50, 1, "/tmp");
+	assert_int_equal(who_is(50).rule, 3);
+	backends[0].repo = "web-1", backends[0].pid = 50, backends[0].start = 1050;
+	backends[0].stamp = 7;
+	now += 100;
+	is(50, 1, "web-1", "50-1050");
+	backends[0].stamp = 8, backends[0].pid = 60;
+	now += 100;
+	assert_int_equal(who_is(50).rule, 3);
+}
+
+static void a_reused_pid_of_a_backend_is_not_the_backend(void **state)
+{
+	backends[0].repo = "web-1", backends[0].pid = 50, backends[0].start = 77;
+	backends[0].stamp = 7;
+	add(50, 1, "/tmp");
+	is(50, 3, "", "50-1050");
+}
+
+static void the_nearest_registered_ancestor_wins(void **state)
+{
+	backends[0].repo = "web-1", backends[0].pid = 50, backends[0].start = 1050;
+	backends[0].stamp = 7;
+	run_session.pid = 51, run_session.start = 1051;
+	run_session.repo = "api-2", run_session.session = "run-51-abc";
+	add(50, 1, "/m/web");
+	add(51, 50, "/m/web");
+	add(52, 51, "/m/web");
+	is(52, 1, "api-2", "run-51-abc");
+	is(50, 1, "web-1", "50-1050");
+}
+
+static void an_orphan_keeps_its_home_by_its_environment(void **state)
+{
+	add(60, 1, "/m/web")->environ = "RRM_HOME_REPO=api-2\nRRM_SESSION=ses_7";
+	is(60, 1, "api-2", "ses_7");
+	add(61, 1, "/m/web")->environ = "RRM_HOME_REPO=no-such-repo";
+	is(61, 2, "web-1", "61-1061");
+	backends[0].repo = "web-1", backends[0].pid = 50, backends[0].start = 1050;
+	backends[0].stamp = 7;
+	add(50, 1, "/");
+	add(62, 1, "/tmp")->environ = "OPENCODE_PID=50";
+	now += 100;
+	is(62, 1, "web-1", "50-1050");
+	add(63, 1, "/tmp")->environ = "OPENCODE_PID=51";
+	is(63, 3, "", "63-1063");
+}
+
+static void a_thread_is_its_process(void **state)
+{
+	struct identity who;
+
+	add(20, 10, "/m/web");
+	*add(25, 10, NULL) = (struct fake){.pid = 25, .tgid = 20, .start = 1999, .environ = ""};
+	who = who_is(25);
+	assert_int_equal(who.pid, 20);
+	assert_string_equal(who.comm, "p20");
+	assert_string_equal(who.home, "web-1");
+}
+
+static void a_reused_thread_id_is_somebody_else(void **state)
+{
+	add(20, 10, "/m/web");
+	is(20, 2, "web-1", "20-1020");
+	*find(20) = (struct fake){.pid = 20, .tgid = 20, .ppid = 1, .pgid = 20, .start = 5555,
+				  .cwd = "/m/api", .environ = ""};
+	now += 5;
+	is(20, 2, "api-2", "20-5555");
+}
+
+static void what_cannot_be_read_is_rule_3(void **state)
+{
+	struct fake *p = add(20, 10, NULL);
+
+	is(20, 3, "", "20-1020");
+	p->environ = NULL;
+	now += 5;
+	is(20, 3, "", "20-1020");
+	assert_int_equal(who_is(999).rule, 3);
+	assert_int_equal(who_is(0).rule, 3);
+	assert_int_equal(who_is(-4).by, IDENTITY_BY_KERNEL);
+}
+
+static void an_unreadable_ancestor_does_not_count(void **state)
+{
+	find(10)->cwd = NULL;
+	find(1)->cwd = NULL;
+	add(20, 10, "/m/web");
+	is(20, 2, "web-1", "20-1020");
+}
+
+static void a_process_without_home_goes_by_its_group(void **state)
+{
+	add(20, 10, "/tmp");
+	add(21, 20, "/tmp")->pgid = 20;
+	is(21, 3, "", "20-1020");
+	find(20)->gone = true;
+	now += 5;
+	is(21, 3, "", "21-1021");
+}
+
+static void a_reused_parent_pid_is_no_ancestor(void **state)
+{
+	add(20, 10, "/m/web")->start = 99999;
+	add(21, 20, "/tmp");
+	is(21, 3, "", "21-1021");
+}
+
+static void a_loop_of_parents_ends(void **state)
+{
+	add(20, 21, "/tmp")->start = 5;
+	add(21, 20, "/tmp")->start = 5;
+	assert_int_equal(who_is(20).rule, 3);
+}
+
+static void a_known_caller_costs_no_look_at_proc(void **state)
+{
+	unsigned before;
+
+	add(20, 10, "/m/web");
+	is(20, 2, "web-1", "20-1020");
+	before = n_stats;
+	for (int i = 0; i < 100; i++)
+		is(20, 2, "web-1", "20-1020");
+	assert_int_equal(n_stats, before);
+	now += 5;
+	is(20, 2, "web-1", "20-1020");
+	assert_in_range(n_stats - before, 1, 2);
+}
+
+static void a_repo_that_comes_or_goes_is_noticed_at_once(void **state)
+{
+	add(20, 10, "/m/new");
+	assert_int_equal(who_is(20).rule, 3);
+	add_repo("new-4", "/srv/new", "new");
+	is(20, 2, "new-4", "20-1020");
+	identities_remove_repo(ids, "new-4");
+	assert_int_equal(who_is(20).rule, 3);
+}
+
+static void a_turn_held_above_counts_while_its_holder_lives(void **state)
+{
+	struct identity who;
+
+	add(20, 10, "/m/web");
+	add(21, 20, "/m/web")->environ = "RRM_TURN=api-2\nRRM_TURN_HOLDER=20-1020-4711";
+	who = who_is(21);
+	assert_string_equal(who.turn_repo, "api-2");
+	assert_int_equal(who.turn_offset, 4711);
+	find(20)->start = 7;
+	now += 5;
+	assert_string_equal(who_is(21).turn_repo, "");
+	add(22, 10, "/m/web")->environ = "RRM_TURN=api-2\nRRM_TURN_HOLDER=nonsense";
+	assert_string_equal(who_is(22).turn_repo, "");
+}
+
+static void many_callers_do_not_grow_the_cache_without_bound(void **state)
+{
+	find(10)->cwd = "/m/web";
+	for (pid_t p = 100; p < 20000; p++) {
+		n_procs = 2;
+		add(p, 10, "/tmp");
+		is(p, 2, "web-1", "10-1010");
+	}
+}
+
+static void strange_bytes_of_a_session_stay_printable(void **state)
+{
+	add(20, 10, "/m/web")->environ = "RRM_SESSION=a b\xff\"c";
+	assert_string_equal(who_is(20).session, "a_b_\"c");
+}
+
+static void sessions_are_numbers_and_back(void **state)
+{
+	char home[REPO_ID_MAX], session[SESSION_ID_MAX];
+	uint32_t a = sessions_intern(sessions, "web-1", "s"), b = sessions_intern(sessions, "", "s");
+
+	assert_true(a && b && a != b);
+	assert_int_equal(sessions_intern(sessions, "web-1", "s"), a);
+	assert_int_equal(sessions_lookup(sessions, a, home, session), 0);
+	assert_string_equal(home, "web-1");
+	assert_string_equal(session, "s");
+	assert_int_equal(sessions_lookup(sessions, b, home, session), 0);
+	assert_string_equal(home, "");
+	assert_int_equal(sessions_lookup(sessions, 12345, home, session), -ENOENT);
+}
+
+/* ---- with real processes ---- */
+
+static pid_t spawn_in(const char *dir, int ready, bool orphan)
+{
+	pid_t pid = fork();
+	char line[32];
+
+	if (pid != 0)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (chdir(dir) < 0)
+		_exit(1);
+	setsid();
+	if (orphan && fork() != 0)
+		_exit(0);
+	snprintf(line, sizeof(line), "%d\n", (int)getpid());
+	if (write(ready, line, strlen(line)) < 0)
+		_exit(1);
+	alarm(60);
+	pause();
+	_exit(0);
+}
+
+static void real_processes_are_read_from_proc(void **state)
+{
+	struct tmp *t = *state;
+	struct config c = {.base = t->path};
+	struct repo r = {.id = "web-1"};
+	struct identity_world w;
+	struct identity who;
+	char root[64], line[32] = "";
+	int ready[2];
+	pid_t pid, orphan;
+
+	snprintf(root, sizeof(root), "%s/web", t->path);
+	assert_int_equal(mkdir(root, 0700), 0);
+	r.root = root, r.name = root + strlen(t->path) + 1, r.state_dir = t->path;
+	r.added = line;
+	assert_int_equal(sessions_new(&sessions), 0);
+	identity_world(&w, &c);
+	assert_int_equal(identities_new(&ids, &w, t->path, sessions), 0);
+	assert_int_equal(identities_add_repo(ids, &r), 0);
+	assert_int_equal(pipe(ready), 0);
+	pid = spawn_in(root, ready[1], false);
+	assert_true(read(ready[0], line, sizeof(line)) > 0);
+	identity_of(ids, pid, clock_mono_ms(), &who);
+	assert_string_equal(who.home, "web-1");
+	assert_int_equal(who.rule, 2);
+	assert_int_equal(who.anchor, pid);
+	memset(line, 0, sizeof(line));
+	waitpid(spawn_in(root, ready[1], true), NULL, 0);
+	assert_true(read(ready[0], line, sizeof(line) - 1) > 0);
+	orphan = atoi(line);
+	identity_of(ids, orphan, clock_mono_ms(), &who);
+	assert_string_equal(who.home, "web-1");
+	assert_int_equal(who.anchor, orphan);
+	kill(orphan, SIGKILL);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	identity_of(ids, pid, clock_mono_ms() + 100, &who);
+	assert_int_equal(who.rule, 3);
+	close(ready[0]);
+	close(ready[1]);
+	teardown(NULL);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(a_person_who_walks_into_the_mount_is_at_home_there),
+		T(a_child_that_goes_elsewhere_stays_at_home),
+		T(the_topmost_counts_even_when_it_is_the_last_to_come),
+		T(a_nested_repo_owns_its_directory),
+		T(a_removed_directory_is_still_a_home),
+		T(what_is_no_repo_in_the_mount_is_no_home),
+		T(the_mount_root_above_does_not_hide_a_repo_below),
+		T(a_backend_and_its_children_are_at_home),
+		T(a_backend_that_comes_up_is_known_within_100_ms),
+		T(a_reused_pid_of_a_backend_is_not_the_backend),
+		T(the_nearest_registered_ancestor_wins),
+		T(an_orphan_keeps_its_home_by_its_environment),
+		T(a_thread_is_its_process),
+		T(a_reused_thread_id_is_somebody_else),
+		T(what_cannot_be_read_is_rule_3),
+		T(an_unreadable_ancestor_does_not_count),
+		T(a_process_without_home_goes_by_its_group),
+		T(a_reused_parent_pid_is_no_ancestor),
+		T(a_loop_of_parents_ends),
+		T(a_known_caller_costs_no_look_at_proc),
+		T(a_repo_that_comes_or_goes_is_noticed_at_once),
+		T(a_turn_held_above_counts_while_its_holder_lives),
+		T(many_callers_do_not_grow_the_cache_without_bound),
+		T(strange_bytes_of_a_session_stay_printable),
+		T(sessions_are_numbers_and_back),
+		tmp_test(real_processes_are_read_from_proc),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
