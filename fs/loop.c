@@ -1,17 +1,41 @@
 #include "fs/loop.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/fuse.h>
+#include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "manager/base/clock.h"
 #include "manager/base/log.h"
+
+enum {
+	SPIN_US = 50,    /* how long the reader looks for the next request before it sleeps */
+	WATCH_MS = 1,    /* how often the watch looks while requests come */
+	WATCH_IDLE = 20, /* looks without a request after which it sleeps, too */
+};
+
+/*
+ * Where the token is. FREE: one post of `token` is on its way to a waiting thread. READING: a thread
+ * waits for a request. ALONE: a thread serves a request and means to read again.
+ */
+enum { FREE, READING, ALONE };
 
 struct loop {
 	struct overlay *o;
-	pthread_mutex_t receive;
+	int fd; /* borrowed from the session */
+	unsigned spin_us;
+	sigset_t sleep_mask; /* signals blocked while a worker sleeps: all that were, but SIGUSR2 */
+	sem_t token;         /* posted to hand it over */
+	sem_t wake_watch;    /* posted when requests come again */
+	_Atomic int state;
+	_Atomic uint64_t served; /* requests received: how the watch sees that time passes on one */
+	_Atomic bool watching, stop;
 	unsigned n;
 	pthread_t *threads; /* owned */
 };
@@ -21,7 +45,7 @@ static struct loop *_Atomic running;
 
 static void on_wake(int sig)
 {
-	(void)sig; /* its only purpose is to end a read(2) with EINTR */
+	(void)sig; /* its only purpose is to end a poll(2) with EINTR */
 }
 
 static void note(struct overlay *o, const struct fuse_buf *buf, ssize_t len)
@@ -38,49 +62,157 @@ static void note(struct overlay *o, const struct fuse_buf *buf, ssize_t len)
 		n->changing++; /* change.c takes it back when the write is done */
 }
 
+static bool more_to_read(const struct loop *l)
+{
+	struct pollfd p = {.fd = l->fd, .events = POLLIN};
+	return poll(&p, 1, 0) > 0;
+}
+
+/* SIGUSR2 is blocked but in here: loop_stop() cannot come between the look at the session and the sleep. */
+static void sleep_until_more(const struct loop *l)
+{
+	struct pollfd p = {.fd = l->fd, .events = POLLIN};
+	if (!fuse_session_exited(l->o->se))
+		ppoll(&p, 1, NULL, &l->sleep_mask);
+}
+
+/* Next request into buf: its length; 0 when the session is over. */
+static int receive(struct loop *l, struct fuse_buf *buf)
+{
+	struct fuse_session *se = l->o->se;
+	uint64_t since = 0;
+	while (!fuse_session_exited(se)) {
+		int len = fuse_session_receive_buf(se, buf);
+		if (len == -EINTR)
+			continue;
+		if (len != -EAGAIN)
+			return len > 0 ? len : 0;
+		uint64_t now = clock_mono_us();
+		if (since == 0)
+			since = now;
+		if (now - since < l->spin_us)
+			continue;
+		sleep_until_more(l);
+		since = 0;
+	}
+	return 0;
+}
+
+static void give_token(struct loop *l)
+{
+	l->state = FREE;
+	sem_post(&l->token);
+}
+
+/* Reads and serves one request; the token is held. False: no token any more. */
+static bool serve_one(struct loop *l, struct fuse_buf *buf, bool *ended)
+{
+	int len = receive(l, buf);
+	*ended = len == 0;
+	if (*ended)
+		return true;
+	note(l->o, buf, len);
+	l->served++;
+	if (!l->watching && !atomic_exchange(&l->watching, true))
+		sem_post(&l->wake_watch);
+	bool keep = !more_to_read(l);
+	if (keep)
+		l->state = ALONE;
+	else
+		give_token(l);
+	fuse_session_process_buf(l->o->se, buf);
+	int alone = ALONE;
+	return keep && atomic_compare_exchange_strong(&l->state, &alone, READING);
+}
+
 static void *work(void *arg)
 {
 	struct loop *l = arg;
-	struct fuse_session *se = l->o->se;
 	struct fuse_buf buf = {0};
-	while (!fuse_session_exited(se)) {
-		pthread_mutex_lock(&l->receive);
-		int len = fuse_session_exited(se) ? 0 : fuse_session_receive_buf(se, &buf);
-		if (len > 0)
-			note(l->o, &buf, len);
-		pthread_mutex_unlock(&l->receive);
-		if (len == -EINTR || len == -EAGAIN)
-			continue;
-		if (len <= 0)
-			break;
-		fuse_session_process_buf(se, &buf);
+	bool ended = false;
+	while (!ended) {
+		while (sem_wait(&l->token) < 0)
+			;
+		l->state = READING;
+		while (serve_one(l, &buf, &ended) && !ended)
+			;
 	}
+	give_token(l); /* everybody is told in turn that it is over */
 	free(buf.mem);
 	read_thread_end();
 	return NULL;
 }
 
+/* Takes the token from a thread whose request takes long. */
+static void *watch(void *arg)
+{
+	struct loop *l = arg;
+	uint64_t before = 0;
+	unsigned idle = 0;
+	while (!l->stop) {
+		usleep(WATCH_MS * 1000);
+		int alone = ALONE;
+		uint64_t now = l->served;
+		idle = now == before ? idle + 1 : 0;
+		if (idle && atomic_compare_exchange_strong(&l->state, &alone, FREE))
+			sem_post(&l->token);
+		before = now;
+		if (idle < WATCH_IDLE || l->state == ALONE)
+			continue;
+		l->watching = false;
+		while (sem_wait(&l->wake_watch) < 0)
+			;
+		idle = 0;
+	}
+	return NULL;
+}
+
+static void run_threads(struct loop *l, unsigned n)
+{
+	pthread_t watcher;
+	bool watched = pthread_create(&watcher, NULL, watch, l) == 0;
+	if (!watched)
+		log_warn("event=start error=\"no thread to watch for slow requests: %m\"");
+	for (l->n = 0; l->n < n; l->n++)
+		if (pthread_create(&l->threads[l->n], NULL, work, l) != 0)
+			break;
+	running = l;
+	give_token(l);
+	for (unsigned i = 0; i < l->n; i++)
+		pthread_join(l->threads[i], NULL);
+	running = NULL;
+	l->stop = true;
+	sem_post(&l->wake_watch);
+	if (watched)
+		pthread_join(watcher, NULL);
+}
+
 int loop_run(struct overlay *o, unsigned n)
 {
-	struct loop l = {.o = o, .receive = PTHREAD_MUTEX_INITIALIZER};
+	struct loop l = {
+		.o = o,
+		.fd = fuse_session_fd(o->se),
+		.spin_us = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? SPIN_US : 0,
+		.threads = calloc(n, sizeof(pthread_t)),
+	};
 	struct sigaction sa = {.sa_handler = on_wake};
-	sigaction(SIGUSR2, &sa, NULL);
-	l.threads = calloc(n, sizeof(*l.threads));
 	if (!l.threads)
 		return -ENOMEM;
-	for (l.n = 0; l.n < n; l.n++)
-		if (pthread_create(&l.threads[l.n], NULL, work, &l) != 0)
-			break;
-	if (l.n == 0) {
-		free(l.threads);
-		return -EAGAIN;
-	}
-	running = &l;
-	for (unsigned i = 0; i < l.n; i++)
-		pthread_join(l.threads[i], NULL);
-	running = NULL;
+	sigset_t usr2;
+	sigaction(SIGUSR2, &sa, NULL);
+	sigemptyset(&usr2);
+	sigaddset(&usr2, SIGUSR2);
+	pthread_sigmask(SIG_BLOCK, &usr2, &l.sleep_mask);
+	sigdelset(&l.sleep_mask, SIGUSR2);
+	fcntl(l.fd, F_SETFL, fcntl(l.fd, F_GETFL) | O_NONBLOCK);
+	sem_init(&l.token, 0, 0);
+	sem_init(&l.wake_watch, 0, 0);
+	run_threads(&l, n);
+	int rc = l.n ? 0 : -EAGAIN;
+	sem_destroy(&l.token);
+	sem_destroy(&l.wake_watch);
 	free(l.threads);
-	return 0;
+	return rc;
 }
 
 void loop_stop(struct overlay *o)

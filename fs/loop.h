@@ -1,8 +1,12 @@
 /*
  * The threads that take requests from /dev/fuse and serve them.
  *
- * One at a time waits in read(2) (leader), the others behind a lock: so requests are counted, and
- * writes noted on their node, in the very order in which the kernel sent them (read.c needs that).
+ * One at a time reads (it has the token), so requests are counted, and writes noted on their node, in the
+ * very order in which the kernel sent them (read.c needs that). Waking a thread costs more than
+ * most requests, so the reader answers a lone request itself and keeps the token, looks for the next one for
+ * some microseconds before it sleeps, and wakes another only when a second request is there already. A
+ * request that takes long does not hold up others: a watch takes the token from its thread within a
+ * millisecond or two.
  */
 #pragma once
 #include "fs/overlay.h"

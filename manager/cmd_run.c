@@ -17,6 +17,7 @@
 #include "manager/base/path.h"
 #include "manager/cmdutil.h"
 #include "manager/mountstate.h"
+#include "manager/program.h"
 #include "manager/session.h"
 
 enum { SHOW_WAIT_MS = 2000, SHOW_POLL_US = 10000, EXIT_NOT_EXECUTABLE = 126, EXIT_NOT_FOUND = 127 };
@@ -93,14 +94,24 @@ static int exit_code(int status)
 	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
+/* execvp() says EACCES for a name that is nowhere when a directory of PATH may not be searched. */
+static bool not_found(const struct failure *f, const char *cmd)
+{
+	CLEANUP(freep) char *path = NULL;
+
+	return f->exec_errno == ENOENT || (f->exec_errno == EACCES && !strchr(cmd, '/') &&
+					   program_on_path(cmd, &path) == -ENOENT);
+}
+
 static int explain(const struct failure *f, const char *dir, const char *cmd, struct err *e)
 {
 	if (f->chdir_errno) {
 		err_errno(e, -f->chdir_errno, "entering %s", dir);
 		return CMD_FAILED;
 	}
-	err_errno(e, -f->exec_errno, "running %s", cmd);
-	return f->exec_errno == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE;
+	bool nowhere = not_found(f, cmd);
+	err_errno(e, nowhere ? -ENOENT : -f->exec_errno, "running %s", cmd);
+	return nowhere ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE;
 }
 
 static int run_child(const char *dir, bool in_mount, char **cmd, struct err *e)

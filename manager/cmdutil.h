@@ -14,7 +14,7 @@
 #include "manager/repo.h"
 
 struct cmd_context {
-	struct config *config; /* owned */
+	struct config *config;  /* owned */
 	struct repo_list repos; /* owned */
 };
 
@@ -32,7 +32,8 @@ int cmd_find(const struct cmd_context *x, const char *what, const struct repo **
  * getopt_long() with our sentences; opterr is off. Returns the option, -1 at the end, '?' after wrong
  * usage with e set ("unknown option --foo; see rrm add --help"). Call it first with optind 0.
  */
-int cmd_option(int argc, char **argv, const char *shorts, const struct option *longs, struct err *e);
+int cmd_option(int argc, char **argv, const char *shorts, const struct option *longs,
+	       struct err *e);
 
 /* CMD_USAGE with "<why>; see rrm <name> --help". */
 int cmd_usage(const char *name, struct err *e, const char *why);

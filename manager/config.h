@@ -12,24 +12,26 @@
 enum config_backend { CONFIG_BACKEND_AUTO, CONFIG_BACKEND_OPENCODE, CONFIG_BACKEND_EMBEDDED };
 enum config_policy { CONFIG_POLICY_ROUTE, CONFIG_POLICY_READONLY };
 
+struct config_repo_policy {
+	char *repo; /* owned; name, repo_id or root */
+	enum config_policy policy;
+};
+
 struct config {
 	char *base;       /* owned; state base, absolute: $RRM_HOME or ~/.opencode */
 	char *mountpoint; /* owned; absolute; default ~/rrm */
-	char **roots;     /* owned, NULL-terminated, absolute: registered at mount time by scanning */
+	char **roots; /* owned, NULL-terminated, absolute: registered at mount time by scanning */
 	enum config_backend backend;
-	char *opencode_command; /* owned; default "opencode", looked up on PATH */
+	char *opencode_command;    /* owned; default "opencode", looked up on PATH */
 	uint32_t lock_timeout_ms;  /* 30000 */
 	uint32_t linger_ms;        /* 20 */
 	uint32_t max_turn_ms;      /* 2000 */
 	uint32_t start_timeout_ms; /* 30000 */
 	uint32_t idle_stop_s;      /* 0: never */
 	uint32_t undo_keep_mib, undo_keep_days;
-	uint32_t max_memory_mib; /* per backend; 0: no limit */
-	uint32_t max_backends;   /* 0: no limit */
-	struct config_repo_policy {
-		char *repo; /* name, repo_id or root */
-		enum config_policy policy;
-	} *policies; /* owned */
+	uint32_t max_memory_mib;             /* per backend; 0: no limit */
+	uint32_t max_backends;               /* 0: no limit */
+	struct config_repo_policy *policies; /* owned */
 	unsigned n_policies;
 };
 

@@ -42,7 +42,7 @@ static int ensure_repo(const char *what, struct rrm_endpoint *out, struct err *e
 {
 	CLEANUP(config_freep) struct config *c = NULL;
 	CLEANUP(repo_list_deinit) struct repo_list l = {0};
-	const struct repo *r;
+	const struct repo *r = NULL;
 	struct endpoint ep;
 	int rc = config_load(&c, e);
 	if (rc == 0)

@@ -220,7 +220,7 @@ static int next_report(int fd, struct report *rep, uint64_t deadline_ms)
 static int let_go(const struct spawn_request *rq, int status_fd, int *go_fd, pid_t pid,
 		  uint64_t deadline_ms, struct err *e)
 {
-	struct report rep;
+	struct report rep = {0};
 	ssize_t n = write(*go_fd, "g", 1);
 	close(steal_fd(go_fd));
 	int r = n == 1 ? next_report(status_fd, &rep, deadline_ms) : -EPIPE;
@@ -252,7 +252,7 @@ int spawn_detached(const struct spawn_request *rq, pid_t *pid, uint64_t *start, 
 	close(steal_fd(&status_wr));
 	close(steal_fd(&go_rd));
 
-	struct report rep;
+	struct report rep = {0};
 	r = next_report(status_rd, &rep, deadline_ms);
 	if (r <= 0)
 		return err_errno(e, r < 0 ? r : -EIO, "the process for %s did not come up",

@@ -267,7 +267,7 @@ case_end() {
 	for ce in "$T"/x/*san.*; do
 		[ -s "$ce" ] || continue
 		say "sanitizer report $ce:"
-		head -n 60 "$ce" >&2
+		{ grep -m 3 SUMMARY "$ce"; head -n 24 "$ce"; } >&2
 		case_status=1
 	done
 	if [ "$case_own_dir" = yes ]; then

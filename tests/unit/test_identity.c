@@ -39,8 +39,13 @@ static struct fake *add(pid_t pid, pid_t ppid, const char *cwd)
 	struct fake *p = &procs[n_procs++];
 
 	assert_true(n_procs <= N_PROCS);
-	*p = (struct fake){.pid = pid, .tgid = pid, .ppid = ppid, .pgid = pid, .start = 1000 + (uint64_t)pid,
-			   .cwd = cwd, .environ = ""};
+	*p = (struct fake){.pid = pid,
+			   .tgid = pid,
+			   .ppid = ppid,
+			   .pgid = pid,
+			   .start = 1000 + (uint64_t)pid,
+			   .cwd = cwd,
+			   .environ = ""};
 	return p;
 }
 
@@ -59,8 +64,8 @@ static int fake_stat(void *arg, pid_t pid, struct proc_stat *out)
 	n_stats++;
 	if (!p)
 		return -ESRCH;
-	*out = (struct proc_stat){.pid = pid, .ppid = p->ppid, .pgid = p->pgid, .state = 'S',
-				  .start = p->start};
+	*out = (struct proc_stat){
+		.pid = pid, .ppid = p->ppid, .pgid = p->pgid, .state = 'S', .start = p->start};
 	snprintf(out->comm, sizeof(out->comm), "p%d", (int)pid);
 	return 0;
 }
@@ -133,7 +138,9 @@ static uint64_t now;
 
 static void add_repo(const char *id, const char *root, const char *name)
 {
-	struct repo r = {.root = strdup(root), .name = strdup(name), .state_dir = strdup("/nowhere"),
+	struct repo r = {.root = strdup(root),
+			 .name = strdup(name),
+			 .state_dir = strdup("/nowhere"),
 			 .added = strdup("")};
 
 	snprintf(r.id, sizeof(r.id), "%s", id);
@@ -143,8 +150,8 @@ static void add_repo(const char *id, const char *root, const char *name)
 
 static int setup(void **state)
 {
-	const struct identity_world w = {fake_stat, fake_tgid, fake_cwd, fake_environ, fake_session,
-					 fake_stamp, fake_registry, NULL};
+	const struct identity_world w = {fake_stat,    fake_tgid,  fake_cwd,      fake_environ,
+					 fake_session, fake_stamp, fake_registry, NULL};
 
 	n_procs = 0;
 	now = 10000;
@@ -330,8 +337,13 @@ static void a_reused_thread_id_is_somebody_else(void **state)
 {
 	add(20, 10, "/m/web");
 	is(20, 2, "web-1", "20-1020");
-	*find(20) = (struct fake){.pid = 20, .tgid = 20, .ppid = 1, .pgid = 20, .start = 5555,
-				  .cwd = "/m/api", .environ = ""};
+	*find(20) = (struct fake){.pid = 20,
+				  .tgid = 20,
+				  .ppid = 1,
+				  .pgid = 20,
+				  .start = 5555,
+				  .cwd = "/m/api",
+				  .environ = ""};
 	now += 5;
 	is(20, 2, "api-2", "20-5555");
 }
@@ -441,7 +453,8 @@ static void strange_bytes_of_a_session_stay_printable(void **state)
 static void sessions_are_numbers_and_back(void **state)
 {
 	char home[REPO_ID_MAX], session[SESSION_ID_MAX];
-	uint32_t a = sessions_intern(sessions, "web-1", "s"), b = sessions_intern(sessions, "", "s");
+	uint32_t a = sessions_intern(sessions, "web-1", "s"),
+		 b = sessions_intern(sessions, "", "s");
 
 	assert_true(a && b && a != b);
 	assert_int_equal(sessions_intern(sessions, "web-1", "s"), a);

@@ -23,10 +23,16 @@ int main(int argc, char **argv)
 END
 PKG_CONFIG_PATH=$(dirname "$pc")
 export PKG_CONFIG_PATH
-# shellcheck disable=SC2046 # a list of options
-check cc -o "$T/x/p" "$T/x/p.c" $(pkg-config --cflags --libs rrm)
 LD_LIBRARY_PATH=$(pkg-config --variable=libdir rrm)
 export LD_LIBRARY_PATH
+# A library with a sanitizer wants a program with the same one.
+sanitize=
+case $(nm -D "$LD_LIBRARY_PATH/librrm.so") in
+*__asan_*) sanitize=-fsanitize=address,undefined ;;
+*__tsan_*) sanitize=-fsanitize=thread ;;
+esac
+# shellcheck disable=SC2046 # a list of options
+check cc $sanitize -o "$T/x/p" "$T/x/p.c" $(pkg-config --cflags --libs rrm)
 write_config '{"backend":"embedded"}'
 make_repo a
 fails_with 'nosuch' "$T/x/p" nosuch

@@ -1,6 +1,7 @@
 #!/bin/sh
 # The real OpenCode as backend of two repos: ready, isolated, with a gateway that lives and dies with it;
 # back on its port after kill -9; gone without a trace after stop. RRM_OPENCODE names the binary.
+# needs: opencode
 # timeout: 300
 . "${0%/*}/../lib.sh"
 [ -x "${RRM_OPENCODE-}" ] ||

@@ -1,0 +1,26 @@
+#!/bin/sh
+# Every command explains itself; what is misspelt is a usage error with a suggestion.
+. "${0%/*}/../lib.sh"
+
+eq "$(rrm)" "$(rrm --help)" 'rrm alone and --help'
+for cmd in $(rrm | sed -n 's/^  \([a-z]*\) .*/\1/p'); do
+	rrm "$cmd" --help >"$T/x/help"
+	head -n 1 "$T/x/help" | grep -q "^usage: rrm $cmd" || die "help of $cmd: $(cat "$T/x/help")"
+	[ "$(wc -l <"$T/x/help")" -ge 3 ] || die "the help of $cmd says nothing"
+	eq "$(rrm "$cmd" --version)" "$(rrm --version)" "--version of $cmd"
+	eq "$(status_of rrm "$cmd" --no-such-option)" 2 "status of $cmd with an unknown option"
+	grep -q '^rrm: ' "$T/x/err" || die "$cmd said: $(cat "$T/x/err")"
+done
+for cmd in add remove scan list ensure status stop restart env run log gc; do
+	rrm | grep -q "^  $cmd " || die "$cmd is not listed"
+done
+eq "$(status_of rrm statsu)" 2 'an unknown command'
+eq "$(cat "$T/x/err")" 'rrm: unknown command "statsu"; did you mean "status"?' 'the suggestion'
+eq "$(status_of rrm frobnicate)" 2 'a command like no other'
+eq "$(status_of rrm list web)" 2 'list with an argument'
+eq "$(status_of rrm status a b)" 2 'status with two'
+# output that cannot be written is an error, not a silent success
+if rrm list --json >/dev/full 2>"$T/x/err"; then
+	die 'a full output was not noticed'
+fi
+grep -q 'No space left' "$T/x/err" || die "said: $(cat "$T/x/err")"
