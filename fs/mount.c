@@ -94,9 +94,14 @@ int mount_prepare(const struct config *c, const char *path, struct err *e)
 	if (rc)
 		return rc;
 	if (access("/dev/fuse", F_OK) < 0)
-		return err_set(e, -ENODEV,
-			       "/dev/fuse is missing: load the kernel module (modprobe fuse) or "
-			       "let the container have the device");
+		return err_set(
+			e, -ENODEV,
+			"/dev/fuse is missing: load the kernel module (modprobe fuse) or let the "
+			"container have the device");
+	if (access("/dev/fuse", R_OK | W_OK) < 0)
+		return err_errno(e, -errno,
+				 "/dev/fuse cannot be used by this user (as root: chmod 666 "
+				 "/dev/fuse, or udev's rule for it)");
 	if (stat(path, &st) < 0 && errno == ENOENT) {
 		rc = file_mkdirs(path, 0755);
 		if (rc < 0)

@@ -405,7 +405,7 @@ static int all_backwards(struct auditlog *a, struct back *b)
 	size_t n;
 	int r = list_parts(a->dirfd, &parts, &n);
 
-	for (size_t i = n; !r && i-- > 0;) {
+	for (size_t i = parts ? n : 0; !r && i-- > 0;) {
 		uint64_t end = 0;
 		int fd = openat(a->dirfd, parts[i].name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 		if (fd < 0 && errno == ENOENT && a->fd >= 0)
@@ -436,11 +436,11 @@ int auditlog_backwards(const char *state_dir,
 		       int (*fn)(const struct auditlog_line *line, void *arg), void *arg,
 		       struct auditlog **end, struct err *e)
 {
-	struct auditlog *a;
+	struct auditlog *a = NULL;
 	struct back b = {.fn = fn, .arg = arg};
 	int r = new_log(&a, state_dir, e);
 
-	if (r)
+	if (!a)
 		return r;
 	b.buf = malloc(CHUNK + AUDITLOG_LINE_MAX + 1);
 	r = -ENOMEM;
@@ -542,11 +542,11 @@ static int verify_lines(struct auditlog *a, struct auditlog_check *out, struct e
 
 int auditlog_verify(const char *state_dir, struct auditlog_check *out, struct err *e)
 {
-	struct auditlog *a;
+	struct auditlog *a = NULL;
 
 	memset(out, 0, sizeof(*out));
 	int r = auditlog_open(&a, state_dir, e);
-	if (r)
+	if (!a)
 		return r;
 	r = verify_lines(a, out, e);
 	auditlog_close(a);

@@ -398,6 +398,8 @@ static int run(struct options *o, struct err *e)
 	if (code == CMD_OK && cmd_flush(e))
 		code = CMD_FAILED;
 	show_deinit(&sh);
+	o->view.repos = NULL;
+	o->view.from = NULL;
 	cmd_context_deinit(&x);
 	return code;
 }

@@ -26,7 +26,7 @@ int repo_id_of(const char *canonical_root, char *out)
 		return r;
 	const char *base = path_basename(canonical_root);
 	size_t n = 0;
-	for (; base[n] && n < SLUG_MAX; n++) {
+	for (; n < SLUG_MAX && base[n]; n++) {
 		char ch = base[n] >= 'A' && base[n] <= 'Z' ? (char)(base[n] + 32) : base[n];
 		bool keep = (ch >= 'a' && ch <= 'z') || (ch >= '0' && ch <= '9') ||
 			    (ch && strchr("._-", ch));

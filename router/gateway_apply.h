@@ -8,9 +8,9 @@
  * followed. Parents are not cached: an openat2() of one costs about a microsecond, a stale one is a
  * write into the wrong directory.
  *
- * No write fd outlives its mutation (a program just written must be executable), but the one that
- * created a file: kept by (dev, ino) until release, at most GATEWAY_APPLY_KEPT of them, because its
- * maker may write a file of mode 0444. It also reaches a file whose name is gone.
+ * No write fd outlives its mutation (a program just written must be executable), but for the one that
+ * created a file whose mode forbids its own writing: kept by (dev, ino) until release, at most
+ * GATEWAY_APPLY_KEPT of them, because its maker may write it. It also reaches a file whose name is gone.
  *
  * Errors: 0 or negative errno with a sentence.
  */

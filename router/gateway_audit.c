@@ -195,11 +195,12 @@ static void continue_rotated(struct gateway_audit *a, char *buf)
 {
 	char name[64], rest;
 	unsigned long long best = 0, seq;
-	CLEANUP(closep) int dir = openat(a->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	CLEANUP(closedirp) DIR *d = dir < 0 ? NULL : fdopendir(dir);
-	if (!d)
+	int dir = openat(a->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	CLEANUP(closedirp) DIR *d = dir < 0 ? NULL : fdopendir(dir); /* takes dir over */
+	if (!d) {
+		closep(&dir);
 		return;
-	dir = -1;
+	}
 	for (const struct dirent *de; (de = readdir(d));)
 		if (sscanf(de->d_name, "audit.%llu.json%c", &seq, &rest) == 2 && rest == 'l' &&
 		    seq > best)
@@ -208,8 +209,8 @@ static void continue_rotated(struct gateway_audit *a, char *buf)
 		return;
 	snprintf(name, sizeof(name), "audit.%llu.jsonl", best);
 	CLEANUP(closep) int fd = openat(a->dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	off_t start, good;
-	size_t len;
+	off_t start = 0, good = 0;
+	size_t len = 0;
 	if (fd >= 0)
 		read_tail(a, fd, buf, &start, &len, &good);
 }
@@ -224,8 +225,8 @@ static int open_file(struct gateway_audit *a)
 static int recover(struct gateway_audit *a)
 {
 	CLEANUP(freep) char *buf = malloc(TAIL_MAX);
-	off_t start, good;
-	size_t len;
+	off_t start = 0, good = 0;
+	size_t len = 0;
 	if (!buf)
 		return -ENOMEM;
 	int r = open_file(a);

@@ -294,8 +294,7 @@ int oneshot_send(struct oneshot *o, struct mutation *m, struct mutation_answer *
 	if (rc < 0)
 		return err_prefix(e, rc, "the backend of %s did not answer", o->want.repo->name);
 	if (a->error)
-		return err_set(e, -a->error, "%s of %s/%s: %s", mutation_op_name(m->op),
-			       o->want.repo->name, m->path ? m->path : "", a->message);
+		return err_set(e, -a->error, "%s: %s", o->want.repo->name, a->message);
 	return 0;
 }
 
@@ -363,7 +362,7 @@ int oneshot_write(struct oneshot *o, const char *path, int fd, struct err *e)
 	int rc;
 
 	umask(mask);
-	rc = send_simple(o, MUTATION_CREATE, path, S_IFREG | (0666 & ~mask), e);
+	rc = send_simple(o, MUTATION_CREATE, path, 0666 & ~mask, e);
 	if (rc < 0)
 		return rc;
 	rc = send_simple(o, MUTATION_TRUNCATE, path, 0, e);

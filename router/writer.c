@@ -14,7 +14,7 @@
 
 enum { FILE_MAX = 1 << 20, WAITERS_MAX = 200 };
 
-static cJSON *entry(const struct writer *w)
+static cJSON *entry(const struct writer *w, const char *branch)
 {
 	cJSON *j = cJSON_CreateObject();
 	char ts[CLOCK_ISO_LEN];
@@ -23,6 +23,7 @@ static cJSON *entry(const struct writer *w)
 		return NULL;
 	json_add_str(j, "home", w->actor->home[0] ? w->actor->home : NULL);
 	json_add_str(j, "session", w->actor->session);
+	json_add_str(j, "branch", branch);
 	json_add_int(j, "pid", w->actor->pid);
 	json_add_str(j, "comm", w->actor->comm);
 	json_add_str(j, "since", clock_iso(ts, w->since_wall_ms));
@@ -62,25 +63,38 @@ static int replace(int dir, const cJSON *j)
 	return rc;
 }
 
-static cJSON *merge(cJSON *old, const char *branch, const struct writer *holder,
+/* Those who hold a turn, by what the old file says; one of the branch that we hold is past. */
+static void keep_holders(cJSON *held, const cJSON *old, const char *ours)
+{
+	const cJSON *others = cJSON_GetObjectItemCaseSensitive(old, "others"), *item;
+	const cJSON *holder = cJSON_GetObjectItemCaseSensitive(old, "holder");
+
+	if (foreign(holder) && !(ours && strcmp(json_str(holder, "branch", ""), ours) == 0))
+		cJSON_AddItemToArray(held, cJSON_Duplicate(holder, 1));
+	cJSON_ArrayForEach (item, others)
+		if (foreign(item) && !(ours && strcmp(json_str(item, "branch", ""), ours) == 0))
+			cJSON_AddItemToArray(held, cJSON_Duplicate(item, 1));
+}
+
+static cJSON *merge(const cJSON *old, const char *branch, const struct writer *holder,
 		    const struct writer *waiters, size_t n)
 {
-	cJSON *j = cJSON_CreateObject(), *list = cJSON_CreateArray(), *kept = NULL, *item, *next;
+	cJSON *j = cJSON_CreateObject(), *list = cJSON_CreateArray();
+	cJSON *held = cJSON_CreateArray(), *first;
+	const cJSON *item;
 
-	json_add_str(j, "branch", branch);
+	keep_holders(held, old, holder ? branch : NULL);
 	if (holder)
-		kept = entry(holder);
-	else if (foreign(cJSON_GetObjectItemCaseSensitive(old, "holder")))
-		kept = cJSON_DetachItemFromObjectCaseSensitive(old, "holder");
-	cJSON_AddItemToObject(j, "holder", kept ? kept : cJSON_CreateNull());
-	item = cJSON_GetObjectItemCaseSensitive(old, "waiters");
-	for (item = cJSON_IsArray(item) ? item->child : NULL; item; item = next) {
-		next = item->next;
+		cJSON_AddItemToArray(held, entry(holder, branch));
+	first = cJSON_DetachItemFromArray(held, 0);
+	json_add_str(j, "branch", json_str(first, "branch", branch));
+	cJSON_AddItemToObject(j, "holder", first ? first : cJSON_CreateNull());
+	cJSON_AddItemToObject(j, "others", held);
+	cJSON_ArrayForEach (item, cJSON_GetObjectItemCaseSensitive(old, "waiters"))
 		if (foreign(item))
 			cJSON_AddItemToArray(list, cJSON_Duplicate(item, 1));
-	}
 	for (size_t i = 0; i < n && i < WAITERS_MAX; i++)
-		cJSON_AddItemToArray(list, entry(&waiters[i]));
+		cJSON_AddItemToArray(list, entry(&waiters[i], branch));
 	cJSON_AddItemToObject(j, "waiters", list);
 	return j;
 }

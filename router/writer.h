@@ -1,6 +1,7 @@
 /*
  * <state>/writer.json: who has the write turn and who waits, for people and `rrm status`: {branch,
- * holder {home, session, pid, comm, since, path, process}, waiters [the same]}. since is RFC 3339, process
+ * holder {home, session, branch, pid, comm, since, path, process}, waiters [the same], others [the same:
+ * who holds the turns of other branches]}. since is RFC 3339, process
  * the pid of the program that wrote the entry (rrm-mount, rrm). holder is null when nobody has it. Advice
  * only: entries of dead processes are dropped by the next writer. Replaced atomically, without fsync.
  */

@@ -283,7 +283,9 @@ static void kept_fds_are_bounded_and_reach_unlinked_files(void **state)
 	uint64_t ino = 0;
 	for (int i = 0; i < GATEWAY_APPLY_KEPT + 50; i++) {
 		snprintf(name, sizeof(name), "f%d", i);
-		assert_int_equal(apply(a, change(MUTATION_CREATE, name, NULL), &w), 0);
+		struct mutation *m = change(MUTATION_CREATE, name, NULL);
+		m->mode = 0444;
+		assert_int_equal(apply(a, m, &w), 0);
 		ino = w.attr.st_ino;
 	}
 	assert_int_equal(apply(a, change(MUTATION_UNLINK, name, NULL), &w), 0);
@@ -305,6 +307,35 @@ static void create_opens_what_is_there_unless_exclusive(void **state)
 	struct mutation *m = change(MUTATION_CREATE, "f", NULL);
 	m->flags = O_EXCL;
 	assert_int_equal(apply(a, m, &w), -EEXIST);
+	assert_file(p->root_fd, "f", "kept");
+	m = change(MUTATION_CREATE, "f", NULL);
+	m->flags = O_TRUNC;
+	assert_int_equal(apply(a, m, &w), 0);
+	assert_int_equal(w.attr.st_size, 0);
+	gateway_apply_free(a);
+}
+
+/* An fd kept for writing would make execve() fail with ETXTBSY. */
+static void a_program_just_written_can_be_executed(void **state)
+{
+	struct place *p = *state;
+	struct gateway_apply *a = opened(p);
+	struct mutation_answer w;
+	int status;
+	struct mutation *m = change(MUTATION_CREATE, "tool", NULL);
+	m->mode = 0755;
+	assert_int_equal(apply(a, m, &w), 0);
+	m = change(MUTATION_WRITE, "tool", "#!/bin/true\n");
+	m->ino = w.attr.st_ino;
+	assert_int_equal(apply(a, m, &w), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		if (fchdir(p->root_fd) == 0)
+			execl("./tool", "./tool", (char *)NULL);
+		_exit(1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
 	gateway_apply_free(a);
 }
 
@@ -336,6 +367,7 @@ int main(void)
 		TEST(root_creates_for_the_actor),
 		TEST(kept_fds_are_bounded_and_reach_unlinked_files),
 		TEST(create_opens_what_is_there_unless_exclusive),
+		TEST(a_program_just_written_can_be_executed),
 		TEST(a_fifo_or_a_directory_is_not_written),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

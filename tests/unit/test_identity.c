@@ -57,6 +57,15 @@ static struct fake *find(pid_t pid)
 	return NULL;
 }
 
+static struct fake *at(pid_t pid)
+{
+	struct fake *p = find(pid);
+
+	if (!p)
+		abort();
+	return p;
+}
+
 static int fake_stat(void *arg, pid_t pid, struct proc_stat *out)
 {
 	const struct fake *p = find(pid);
@@ -194,10 +203,10 @@ static void is(pid_t tid, int rule, const char *home, const char *session)
 static void a_person_who_walks_into_the_mount_is_at_home_there(void **state)
 {
 	is(10, 3, "", "10-1010");
-	find(10)->cwd = "/m/web/src";
+	at(10)->cwd = "/m/web/src";
 	now += 5;
 	is(10, 2, "web-1", "10-1010");
-	find(10)->cwd = "/m/api";
+	at(10)->cwd = "/m/api";
 	now += 5;
 	is(10, 2, "api-2", "10-1010");
 }
@@ -216,7 +225,7 @@ static void the_topmost_counts_even_when_it_is_the_last_to_come(void **state)
 {
 	add(20, 10, "/m/api");
 	is(20, 2, "api-2", "20-1020");
-	find(10)->cwd = "/m/web";
+	at(10)->cwd = "/m/web";
 	now += 1000; /* a new topmost is looked for at least each second */
 	is(20, 2, "web-1", "10-1010");
 }
@@ -266,7 +275,7 @@ static void a_backend_and_its_children_are_at_home(void **state)
 	add(52, 51, "/tmp");
 	is(50, 1, "web-1", "50-1050");
 	is(52, 1, "web-1", "50-1050");
-	find(51)->environ = "A=b\nRRM_SESSION=ses_42\nC=";
+	at(51)->environ = "A=b\nRRM_SESSION=ses_42\nC=";
 	now += 1000;
 	is(51, 1, "web-1", "ses_42");
 }
@@ -337,13 +346,13 @@ static void a_reused_thread_id_is_somebody_else(void **state)
 {
 	add(20, 10, "/m/web");
 	is(20, 2, "web-1", "20-1020");
-	*find(20) = (struct fake){.pid = 20,
-				  .tgid = 20,
-				  .ppid = 1,
-				  .pgid = 20,
-				  .start = 5555,
-				  .cwd = "/m/api",
-				  .environ = ""};
+	*at(20) = (struct fake){.pid = 20,
+				.tgid = 20,
+				.ppid = 1,
+				.pgid = 20,
+				.start = 5555,
+				.cwd = "/m/api",
+				.environ = ""};
 	now += 5;
 	is(20, 2, "api-2", "20-5555");
 }
@@ -363,8 +372,8 @@ static void what_cannot_be_read_is_rule_3(void **state)
 
 static void an_unreadable_ancestor_does_not_count(void **state)
 {
-	find(10)->cwd = NULL;
-	find(1)->cwd = NULL;
+	at(10)->cwd = NULL;
+	at(1)->cwd = NULL;
 	add(20, 10, "/m/web");
 	is(20, 2, "web-1", "20-1020");
 }
@@ -374,7 +383,7 @@ static void a_process_without_home_goes_by_its_group(void **state)
 	add(20, 10, "/tmp");
 	add(21, 20, "/tmp")->pgid = 20;
 	is(21, 3, "", "20-1020");
-	find(20)->gone = true;
+	at(20)->gone = true;
 	now += 5;
 	is(21, 3, "", "21-1021");
 }
@@ -427,7 +436,7 @@ static void a_turn_held_above_counts_while_its_holder_lives(void **state)
 	who = who_is(21);
 	assert_string_equal(who.turn_repo, "api-2");
 	assert_int_equal(who.turn_offset, 4711);
-	find(20)->start = 7;
+	at(20)->start = 7;
 	now += 5;
 	assert_string_equal(who_is(21).turn_repo, "");
 	add(22, 10, "/m/web")->environ = "RRM_TURN=api-2\nRRM_TURN_HOLDER=nonsense";
@@ -436,7 +445,7 @@ static void a_turn_held_above_counts_while_its_holder_lives(void **state)
 
 static void many_callers_do_not_grow_the_cache_without_bound(void **state)
 {
-	find(10)->cwd = "/m/web";
+	at(10)->cwd = "/m/web";
 	for (pid_t p = 100; p < 20000; p++) {
 		n_procs = 2;
 		add(p, 10, "/tmp");

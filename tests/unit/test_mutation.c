@@ -229,7 +229,7 @@ static void numbers_out_of_range_are_refused(void **state)
 	refused("{\"op\":\"mknod\",\"id\":\"x\",\"path\":\"a\",\"mode\":16893}", "type");
 	refused("{\"op\":\"rename\",\"id\":\"x\",\"path\":\"a\",\"path2\":\"b\",\"flags\":4}",
 		"flags");
-	refused("{\"op\":\"create\",\"id\":\"x\",\"path\":\"a\",\"flags\":512}", "flags");
+	refused("{\"op\":\"create\",\"id\":\"x\",\"path\":\"a\",\"flags\":1024}", "flags");
 	refused("{\"op\":\"utimens\",\"id\":\"x\",\"path\":\"a\"}", "atime");
 	refused("{\"op\":\"utimens\",\"id\":\"x\",\"path\":\"a\",\"atime\":[1,2],\"mtime\":[1,"
 		"1000000000]}",

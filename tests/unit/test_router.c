@@ -41,6 +41,7 @@ static int fake_ensure(const struct config *c, const struct repo *repo, struct e
 		pthread_cond_wait(&cond, &lock);
 	in_ensure = false;
 	rc = ensure_result;
+	pthread_cond_broadcast(&cond);
 	pthread_mutex_unlock(&lock);
 	snprintf(ep->url, sizeof(ep->url), "http://127.0.0.1:1");
 	return rc ? err_set(e, rc, "no backend today") : 0;
@@ -208,9 +209,11 @@ static int setup(void **state)
 				 .linger_ms = 10,
 				 .max_turn_ms = 200,
 				 .start_timeout_ms = 20000};
+	pthread_mutex_lock(&lock);
 	ensure_result = ensures = send_failures = sends = 0;
 	ensure_blocked = send_blocked = in_send = in_ensure = false;
 	n_over = 0;
+	pthread_mutex_unlock(&lock);
 	start(*state);
 	return 0;
 }
@@ -220,6 +223,10 @@ static int teardown(void **state)
 	set(&ensure_blocked, false);
 	set(&send_blocked, false);
 	r = router_free(r);
+	pthread_mutex_lock(&lock);
+	while (in_ensure) /* one that the router left behind */
+		pthread_cond_wait(&cond, &lock);
+	pthread_mutex_unlock(&lock);
 	return tmp_teardown(state);
 }
 

@@ -7,9 +7,9 @@ ln -s "$T/out" "$R/a/leads-out"
 fails_with 'registered' rrm write nothing/there
 fails_with 'repository itself' rrm write a
 fails_with 'repository itself' rrm rm a
-fails_with 'a/src' rrm rm a/src
-fails_with 'a/none' rrm rm a/none
-fails_with 'a/none/f' rrm write a/none/f
+fails_with 'a: unlink src' rrm rm a/src
+fails_with 'a: unlink none' rrm rm a/none
+fails_with 'none/f' rrm write a/none/f
 refuse rrm write a/../../escaped </dev/null
 refuse rrm write a/leads-out/f </dev/null
 eq "$(ls -A "$T/out")" '' 'what a symlink that leads out received'
