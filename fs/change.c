@@ -174,6 +174,50 @@ int change_entry(struct change *c, struct node *dir, const char *name)
 	return rc < 0 ? rc : lookup_intern(c->o, dir, name, &ls, true, &c->out.e, NULL);
 }
 
+static struct change_handle *handle_of(const struct fuse_file_info *fi)
+{
+	/* NOLINTNEXTLINE(performance-no-int-to-ptr): the kernel gives back what CREATE answered */
+	return fi ? (struct change_handle *)(uintptr_t)fi->fh : NULL;
+}
+
+static void handle_free(struct overlay *o, struct change_handle *h)
+{
+	pthread_mutex_lock(&o->handles_lock);
+	*h->at = h->next;
+	if (h->next)
+		h->next->at = h->at;
+	pthread_mutex_unlock(&o->handles_lock);
+	if (h->fd >= 0)
+		close(h->fd);
+	free(h);
+}
+
+struct change_handle *change_handle_new(struct change *c, int fd)
+{
+	struct overlay *o = c->o;
+	struct change_handle *h = calloc(1, sizeof(*h));
+	if (!h)
+		return NULL;
+	h->fd = fd;
+	h->pass = c->pass;
+	pthread_mutex_lock(&o->handles_lock);
+	h->next = o->handles;
+	h->at = &o->handles;
+	if (h->next)
+		h->next->at = &h->next;
+	o->handles = h;
+	pthread_mutex_unlock(&o->handles_lock);
+	c->fi.fh = (uintptr_t)h;
+	c->fi.keep_cache = 1;
+	return h;
+}
+
+void change_handles_free(struct overlay *o)
+{
+	while (o->handles)
+		handle_free(o, o->handles);
+}
+
 static void reply(struct change *c, int rc)
 {
 	int sent = 0;
@@ -201,8 +245,20 @@ static void reply(struct change *c, int rc)
 	default:
 		fuse_reply_err(c->req, 0);
 	}
-	if (sent == -ENOENT) /* the caller is gone: nobody will ever send FORGET or RELEASE */
+	if (sent == -ENOENT) { /* the caller is gone: nobody will ever send FORGET or RELEASE */
 		lookup_forget(c->o, c->out.e.ino, 1);
+		if (c->kind == CHANGE_CREATE)
+			handle_free(c->o, handle_of(&c->fi));
+	}
+}
+
+/* One number for one file, or for one name in a directory: what home.jsonl writes together. */
+static uint64_t key_of(const struct change *c)
+{
+	uint64_t h = node_id(c->node) * 0x9e3779b97f4a7c15u;
+	for (const char *s = c->name && c->node->flags & NODE_DIR ? c->name : ""; *s; s++)
+		h = (h ^ (unsigned char)*s) * 0x100000001b3u;
+	return h;
 }
 
 static void tell_router(struct change *c, int rc)
@@ -210,7 +266,7 @@ static void tell_router(struct change *c, int rc)
 	char path[PATH_MAX] = "", path2[PATH_MAX] = "";
 	struct router_note note = {
 		.op = op_of(c),
-		.key = node_id(c->node),
+		.key = key_of(c),
 		.path = path,
 		.bytes = c->out.written,
 		.error = -rc,
@@ -340,7 +396,7 @@ static void run(struct change *c)
 		change_finish(c, home_apply(c));
 		return;
 	}
-	int verdict = router_begin(o->router, re->rr, &caller, node_id(c->node), &c->pass, NULL);
+	int verdict = router_begin(o->router, re->rr, &caller, key_of(c), &c->pass, NULL);
 	if (verdict < 0) {
 		change_finish(c, verdict);
 	} else if (verdict == ROUTER_HOME) {
@@ -375,12 +431,6 @@ static bool start(struct change *c, fuse_req_t req, fuse_ino_t ino, fuse_ino_t i
 		reply_err(req, rc);
 	}
 	return rc == 0;
-}
-
-static struct change_handle *handle_of(const struct fuse_file_info *fi)
-{
-	/* NOLINTNEXTLINE(performance-no-int-to-ptr): the kernel gives back what CREATE answered */
-	return fi ? (struct change_handle *)(uintptr_t)fi->fh : NULL;
 }
 
 static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
@@ -500,16 +550,14 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, of
 
 static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	struct overlay *o = overlay_of(req);
 	struct change_handle *h = handle_of(fi);
-	struct node *n = ino & CONTROL_BIT ? NULL : node_get(overlay_of(req)->nodes, ino);
+	struct node *n = ino & CONTROL_BIT ? NULL : node_get(o->nodes, ino);
+	if (h && n && h->fd < 0)
+		foreign_release(o, n, h);
+	if (h)
+		handle_free(o, h);
 	fuse_reply_err(req, 0);
-	if (!h)
-		return;
-	if (h->fd >= 0)
-		close(h->fd);
-	else if (n)
-		foreign_release(overlay_of(req), n, h);
-	free(h);
 }
 
 struct sync_job {

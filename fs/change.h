@@ -29,9 +29,19 @@ enum change_kind {
 
 /* What CREATE made and RELEASE ends: fi->fh is its address. Other opens have no handle (FUSE.md). */
 struct change_handle {
-	int fd;                  /* home: the creating descriptor; -1 for a foreign file */
-	struct router_pass pass; /* foreign: whose it was */
+	struct change_handle *next, **at; /* overlay.handles */
+	int fd;                           /* home: the creating descriptor; -1 for a foreign file */
+	struct router_pass pass;          /* foreign: whose it was */
 };
+
+struct change;
+
+/* Makes the handle of a file that c created and puts it into the reply; fd is taken over when there is
+ * memory: NULL otherwise. */
+struct change_handle *change_handle_new(struct change *c, int fd);
+
+/* Ends those whose files are still open when the mount ends. */
+void change_handles_free(struct overlay *o);
 
 enum { CHANGE_STEPS = 4 }; /* a SETATTR may be chown, chmod, truncate and utimens at once */
 

@@ -168,19 +168,12 @@ static int build(struct change *c, struct steps *s)
 
 static int finish_create(struct change *c)
 {
-	struct change_handle *h = calloc(1, sizeof(*h));
-	if (!h)
-		return -ENOMEM;
 	int rc = change_entry(c, c->node, c->name);
-	if (rc < 0) {
-		free(h);
-		return rc;
+	if (rc == 0 && !change_handle_new(c, -1)) {
+		lookup_forget(c->o, c->out.e.ino, 1);
+		rc = -ENOMEM;
 	}
-	h->fd = -1;
-	h->pass = c->pass;
-	c->fi.fh = (uintptr_t)h;
-	c->fi.keep_cache = 1;
-	return 0;
+	return rc;
 }
 
 static void see_content(struct change *c, const struct mutation_answer *a)

@@ -51,23 +51,19 @@ static int open_new(struct change *c, int dir)
 static int apply_create(struct change *c, int dir)
 {
 	struct creds saved;
-	struct change_handle *h = calloc(1, sizeof(*h));
-	if (!h)
-		return -ENOMEM;
 	become_caller(c, &saved);
-	int rc = h->fd = open_new(c, dir);
+	int fd = open_new(c, dir);
 	creds_restore(&saved);
-	if (rc >= 0)
-		rc = change_entry(c, c->node, c->name);
-	if (rc < 0) {
-		if (h->fd >= 0)
-			close(h->fd);
-		free(h);
-		return rc;
+	if (fd < 0)
+		return fd;
+	int rc = change_entry(c, c->node, c->name);
+	if (rc == 0 && !change_handle_new(c, fd)) {
+		lookup_forget(c->o, c->out.e.ino, 1);
+		rc = -ENOMEM;
 	}
-	c->fi.fh = (uintptr_t)h;
-	c->fi.keep_cache = 1;
-	return 0;
+	if (rc < 0)
+		close(fd);
+	return rc;
 }
 
 static int make_named(struct change *c, int dir)

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fs/change.h"
 #include "fs/coherence.h"
 #include "fs/control.h"
 #include "fs/invalidate.h"
@@ -256,6 +257,7 @@ static void tear_down(struct overlay *o)
 	o->invalidate = invalidate_free(o->invalidate);
 	if (o->se)
 		fuse_session_destroy(o->se);
+	change_handles_free(o);
 	o->control = control_free(o->control);
 	o->fds = fdcache_free(o->fds);
 	o->nodes = nodes_free(o->nodes);
@@ -355,7 +357,12 @@ static int serve(struct overlay *o, struct err *e)
 
 int mount_serve(struct config *c, const struct options *opt, int *ready_fd, struct err *e)
 {
-	struct overlay o = {.config = c, .mountpoint = opt->mountpoint, .ready_fd = ready_fd};
+	struct overlay o = {
+		.config = c,
+		.mountpoint = opt->mountpoint,
+		.ready_fd = ready_fd,
+		.handles_lock = PTHREAD_MUTEX_INITIALIZER,
+	};
 	sigset_t set;
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);

@@ -4,7 +4,7 @@
  * Order of locks, outermost first; most are never held together:
  *   receive lock (loop.c) -> change.lock (one waiting request) -> router's own
  *   repos.lock (read side) -> nodes' lock -> fdcache's lock
- *   coherence.lock, invalidate.lock: leaves
+ *   coherence.lock, invalidate.lock, handles_lock: leaves
  * No lock but the receive lock is held over a system call that touches a file, none over a reply, a
  * notification or a callback of the router.
  *
@@ -16,6 +16,7 @@
 #pragma once
 
 #include <fuse_lowlevel.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/stat.h>
@@ -29,6 +30,7 @@ struct coherence;
 struct invalidate;
 struct control;
 struct repos;
+struct change_handle;
 
 enum { OVERLAY_OPCODES = 64 };
 
@@ -46,8 +48,10 @@ struct overlay {
 	dev_t under_dev; /* the directory that holds the mountpoint, and its name there: */
 	ino_t under_ino; /* hidden in the tree, for to stat it would ask ourselves */
 	char under_name[NODE_NAME_MAX];
-	bool privileged; /* runs as root: acts for the caller */
-	int *ready_fd;   /* written to once the kernel said INIT; NULL: nobody waits */
+	bool privileged;              /* runs as root: acts for the caller */
+	int *ready_fd;                /* written to once the kernel said INIT; NULL: nobody waits */
+	pthread_mutex_t handles_lock; /* leaf */
+	struct change_handle *handles;              /* protected by handles_lock; owned: change.h */
 	_Atomic uint64_t requests[OVERLAY_OPCODES]; /* received, by opcode: <mount>/.rrm/stats */
 };
 

@@ -127,7 +127,7 @@ static bool clear_backend(struct gc *g, const struct repo *r)
 /* "backend.log.1", "memory.1.jsonl", "repo.json.corrupt-2" and what a crash left half written. */
 static int keep_days(const char *name)
 {
-	if (!strncmp(name, ".rrm-tmp-", 9))
+	if (!strncmp(name, ".rrm-tmp-", 9) || !strncmp(name, ".writer.json.", 13))
 		return TEMP_DAYS;
 	if (!strncmp(name, "backend.log.", 12) || !strcmp(name, "memory.1.jsonl") ||
 	    strstr(name, ".corrupt-"))

@@ -14,7 +14,7 @@
 #include "manager/memlog.h"
 #include "manager/registry.h"
 
-enum { WRITER_JSON_MAX = 256 << 10 };
+enum { WRITER_JSON_MAX = 1 << 20 };
 
 /* cJSON_AddItemToObject() with the item freed when it fails. */
 static int add(cJSON *j, const char *key, cJSON *item)
@@ -83,41 +83,68 @@ static int add_backend(cJSON *j, const struct repo *r)
 	return rc ? rc : json_add_str(j, "last_error", error[0] ? error : NULL);
 }
 
-/* What writer.json says, as long as the process that wrote it lives; a process that does not say who
- * it is (no pid in it) is believed. */
-static cJSON *read_writer(const struct repo *r)
+/* Whether an entry of writer.json still counts: the process that made it lives ("process": its pid). An
+ * entry that does not say who made it is believed. */
+static bool counts(const cJSON *entry)
 {
-	CLEANUP(freep) char *path = path_join(r->state_dir, "writer.json");
-	CLEANUP(json_deletep) cJSON *j = NULL;
+	int64_t made_by = json_int(entry, "process", 0);
+	struct proc_stat st;
 
-	if (!path || json_read_file(AT_FDCWD, path, WRITER_JSON_MAX, &j, NULL) ||
-	    !cJSON_IsObject(j))
-		return NULL;
-	pid_t pid = (pid_t)json_int(j, "pid", 0);
-	if (pid > 0 && !proc_alive(pid, (uint64_t)json_int(j, "start_time", 0)))
-		return NULL;
-	return steal(&j);
+	if (!entry || cJSON_IsNull(entry))
+		return false;
+	return made_by <= 0 || (!proc_stat((pid_t)made_by, &st) && st.state != 'Z');
 }
 
-static int add_turn(cJSON *j, const struct repo *r)
+/* The holder, else another one that holds the turn of another branch; detached from writer. */
+static cJSON *take_holder(cJSON *writer)
 {
-	static const char *const keys[] = {"holder", "since", "branch"};
-	CLEANUP(json_deletep) cJSON *writer = read_writer(r);
-	cJSON *turn = cJSON_CreateObject();
+	cJSON *holder = cJSON_GetObjectItemCaseSensitive(writer, "holder"), *item;
+	cJSON *others = cJSON_GetObjectItemCaseSensitive(writer, "others");
 
-	if (add(j, "turn", turn))
+	if (counts(holder))
+		return cJSON_DetachItemViaPointer(writer, holder);
+	cJSON_ArrayForEach (item, others)
+		if (counts(item))
+			return cJSON_DetachItemViaPointer(others, item);
+	return NULL;
+}
+
+static int add_waiters(cJSON *turn, cJSON *writer)
+{
+	cJSON *list = cJSON_CreateArray(), *item, *next;
+	cJSON *all = cJSON_GetObjectItemCaseSensitive(writer, "waiters");
+
+	if (add(turn, "waiters", list))
 		return -ENOMEM;
-	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
-		cJSON *had = cJSON_DetachItemFromObjectCaseSensitive(writer, keys[i]);
-		if (add(turn, keys[i], had ? had : cJSON_CreateNull()))
+	for (item = cJSON_IsArray(all) ? all->child : NULL; item; item = next) {
+		next = item->next;
+		if (counts(item) &&
+		    !cJSON_AddItemToArray(list, cJSON_DetachItemViaPointer(all, item)))
 			return -ENOMEM;
 	}
-	cJSON *waiters = cJSON_DetachItemFromObjectCaseSensitive(writer, "waiters");
-	if (!cJSON_IsArray(waiters)) {
-		cJSON_Delete(waiters);
-		waiters = cJSON_CreateArray();
-	}
-	return add(turn, "waiters", waiters);
+	return 0;
+}
+
+/* holder as writer.json has it (an object with session, home, comm, pid, ...), since and branch of it. */
+static int add_turn(cJSON *j, const struct repo *r)
+{
+	CLEANUP(freep) char *path = path_join(r->state_dir, "writer.json");
+	CLEANUP(json_deletep) cJSON *writer = NULL;
+	cJSON *turn = cJSON_CreateObject();
+
+	if (add(j, "turn", turn) || !path)
+		return -ENOMEM;
+	/* a missing or damaged one only means that nobody is known to write */
+	if (json_read_file(AT_FDCWD, path, WRITER_JSON_MAX, &writer, NULL))
+		writer = NULL;
+	cJSON *holder = take_holder(writer);
+	const char *since = json_str(holder, "since", json_str(writer, "since", NULL));
+	const char *branch = json_str(holder, "branch", NULL);
+	if (json_add_str(turn, "since", holder ? since : NULL) ||
+	    json_add_str(turn, "branch", branch) ||
+	    add(turn, "holder", holder ? holder : cJSON_CreateNull()))
+		return -ENOMEM;
+	return add_waiters(turn, writer);
 }
 
 /* The newest record that changed something. */

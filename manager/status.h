@@ -1,9 +1,11 @@
 /*
  * What `rrm status --json` and <mount>/.rrm/status print: an array, one object a repo: {repo_id, name,
  * root, branch, state ("stopped"|"starting"|"ready"|"failed"), pid, url, backend, version, uptime_s,
- * memory {rss_kib, pss_kib, swap_kib, processes}, turn {holder, since, waiters[]} from writer.json,
- * last_write {ts, path, actor} from audit.jsonl, last_error}. Reads files and /proc only: it never
- * probes and never touches the mount.
+ * memory {rss_kib, pss_kib, swap_kib, processes}, turn {holder, since, branch, waiters[]} from
+ * writer.json (its entries as router/writer.h says; those of dead processes are left out), last_write
+ * {ts, op, path, actor, seq}: the newest record of audit.jsonl with result "ok", last_error}. What is
+ * not known is null. Reads files and /proc only: it never probes and never touches the mount. A backend
+ * that is gone without having been stopped is "stopped", with that in last_error.
  */
 #pragma once
 #include "manager/base/json.h"

@@ -2,7 +2,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/stat.h>
 
 #include "manager/base/cleanup.h"
@@ -67,5 +66,5 @@ void identity_world(struct identity_world *w, const struct config *c)
 		.registry_stamp = world_registry_stamp,
 		.registry = world_registry,
 	};
-	memcpy(&w->arg, &c, sizeof(c)); /* session_lookup() takes it const again */
+	w->arg = (void *)(uintptr_t)c; /* session_lookup() takes it const again */
 }

@@ -271,7 +271,7 @@ struct oneshot *oneshot_end(struct oneshot *o)
 
 int oneshot_send(struct oneshot *o, struct mutation *m, struct mutation_answer *a, struct err *e)
 {
-	struct mutation_answer local;
+	struct mutation_answer local = {.error = 0};
 	int rc = -EIO;
 
 	a = a ? a : &local;

@@ -236,23 +236,28 @@ static int begin_home(struct router_repo *rr, struct router_pass *pass, uint64_t
 	return verdict;
 }
 
+static int refuse(struct router_repo *rr, const struct router_pass *pass, struct err *e)
+{
+	struct err local = ERR_INIT;
+
+	e = e ? e : &local;
+	err_set(e, -EROFS,
+		"%s takes no writes from other repositories (policy readonly in config.json); "
+		"make this change from an agent at home there",
+		rr->info.name);
+	refusals_add(rr->router->refusals, &pass->actor, "change", rr->info.name, "", EROFS,
+		     e->text);
+	return -EROFS;
+}
+
 int router_begin(struct router *r, struct router_repo *rr, const struct router_caller *caller,
 		 uint64_t key, struct router_pass *pass, struct err *e)
 {
 	uint64_t now_ms = clock_mono_ms();
 
 	fill_pass(r, rr, caller, now_ms, pass);
-	if (strcmp(pass->actor.home, rr->info.id) != 0) {
-		if (rr->policy != CONFIG_POLICY_READONLY)
-			return ROUTER_FOREIGN;
-		err_set(e, -EROFS,
-			"%s takes no writes from other repositories (policy readonly in "
-			"config.json); make this change from an agent at home there",
-			rr->info.name);
-		refusals_add(r->refusals, &pass->actor, "change", rr->info.name, "", EROFS,
-			     e ? e->text : "policy readonly");
-		return -EROFS;
-	}
+	if (strcmp(pass->actor.home, rr->info.id) != 0)
+		return rr->policy == CONFIG_POLICY_READONLY ? refuse(rr, pass, e) : ROUTER_FOREIGN;
 	pass->note_path = !homelog_knows(rr->log, pass->session, key);
 	if (router_pass_borrowed(pass))
 		return ROUTER_HOME;
@@ -270,8 +275,9 @@ void router_end(struct router *r, const struct router_pass *pass, const struct r
 			.session = pass->session,
 			.key = note->key,
 			.op = note->op,
-			.path = note->path,
-			.path2 = note->path2,
+			/* Only asked for then; a name that was not filled in must not replace one. */
+			.path = pass->note_path ? note->path : NULL,
+			.path2 = pass->note_path ? note->path2 : NULL,
 			.bytes = note->bytes,
 			.actor = &pass->actor,
 		};

@@ -11,8 +11,10 @@
  *       negative       -EROFS by policy, -ENOMEM; already noted in errors
  *
  * Threads: router_begin() and router_end() never block (a /proc read at most) and may be called by
- * any FUSE worker. done() and granted() run on the repo's submit thread, one at a time per repo, with
- * no router lock held; they answer one request and call nothing of the router but router_end().
+ * any FUSE worker. done() and granted() run with no router lock held; they answer one request and call
+ * nothing of the router but router_end(). Those with error 0 run on the repo's submit thread, one at a
+ * time per repo; those with an error may run at the same time on its keeper thread, since they must not
+ * wait behind a gateway that hangs.
  * A repo whose backend hangs delays only itself.
  * Locking: router.c says the order; nothing is held across a callback.
  */
@@ -55,7 +57,7 @@ struct router_pass {
 struct router_note {
 	enum mutation_op op;
 	uint64_t key;     /* same as in router_begin(): one file */
-	const char *path; /* relative to the root; borrowed; needed when pass.note_path */
+	const char *path; /* relative to the root; borrowed; needed (and read) when pass.note_path */
 	const char *path2;
 	uint64_t bytes;
 	int error; /* 0 or positive errno: a failed one is not logged */
@@ -69,10 +71,12 @@ struct router *router_free(struct router *r);
 
 /* Repos come and go while the mount lives. The pointer stays valid until router_repo_put(). */
 int router_repo_get(struct router *r, const struct repo *repo, struct router_repo **out);
+/* The last put ends the repo's threads: it may take as long as the request in flight. */
 void router_repo_put(struct router *r, struct router_repo *rr);
 const struct repo *router_repo_info(const struct router_repo *rr);
 
-/* key: any number that names the file (the mount's node), for home.jsonl's coalescing. */
+/* key: any number that names the file (the mount's node), for home.jsonl's coalescing. For a name in a
+ * directory it is of directory and name together: changes with one key are one line with one path. */
 int router_begin(struct router *r, struct router_repo *repo, const struct router_caller *caller,
 		 uint64_t key, struct router_pass *pass, struct err *e);
 void router_end(struct router *r, const struct router_pass *pass, const struct router_note *note);

@@ -76,10 +76,11 @@ static void *summon_main(void *arg)
 		ours = true;
 		ready_locked(s->rr, rc, &ep, &e);
 		pthread_mutex_unlock(&s->rr->lock);
+		s->rr = NULL; /* summon_abandon() may be waiting for s->lock */
 	}
 	pthread_mutex_unlock(&s->lock);
 	if (ours)
-		summon_put(s); /* the repo's */
+		s->refs--; /* the repo's; ours is still there */
 	summon_put(s);
 	return NULL;
 }
@@ -146,7 +147,9 @@ void summon_abandon(struct router_repo *rr)
 	if (s->rr) {
 		s->rr = NULL;
 		s->refs--; /* the repo's */
+		pthread_mutex_lock(&rr->lock);
 		rr->summon = NULL;
+		pthread_mutex_unlock(&rr->lock);
 	}
 	pthread_mutex_unlock(&s->lock);
 	summon_put(s);

@@ -2,8 +2,12 @@
  * The two texts that come from outside: a mutation's header and an answer's body. What is understood
  * must survive its own encoding; what is not must leave a sentence and nothing allocated.
  *
- * With clang's libFuzzer: LLVMFuzzerTestOneInput. Without: a main() that changes built-in samples at
- * random for SECONDS (argv[1], default 3), seed in argv[2].
+ * Here: a main() that changes built-in samples at random for SECONDS (argv[1], default 3), seed in
+ * argv[2]. With libFuzzer:
+ *
+ *	clang -DFUZZ_LIBFUZZER -fsanitize=fuzzer,address,undefined -g -O1 -D_GNU_SOURCE -I. \
+ *		tests/fuzz/fuzz_mutation.c router/mutation.c router/jsonw.c \
+ *		manager/base/{json,err,path,file}.c -lcjson
  */
 #include <stdint.h>
 #include <stdio.h>

@@ -114,15 +114,27 @@ static void the_turn_is_what_a_living_writer_says(void **state)
 {
 	struct tmp *t = *state;
 	struct repo r = repo_in(t);
+	char text[512];
 	cJSON *all;
 
-	put(t, "writer.json", "{\"holder\":\"ses_1\",\"since\":\"now\",\"waiters\":[{\"pid\":7}]}");
+	snprintf(text, sizeof(text),
+		 "{\"branch\":\"main\",\"holder\":{\"session\":\"ses_1\",\"since\":\"now\","
+		 "\"branch\":\"main\",\"process\":%d},\"waiters\":[{\"pid\":7,\"process\":%d},"
+		 "{\"pid\":8,\"process\":1073741822}]}",
+		 (int)getpid(), (int)getpid());
+	put(t, "writer.json", text);
 	const cJSON *turn = sub(status_of(&r, &all), "turn");
-	assert_string_equal(json_str(turn, "holder", ""), "ses_1");
+	assert_string_equal(json_str(sub(turn, "holder"), "session", ""), "ses_1");
+	assert_string_equal(json_str(turn, "since", ""), "now");
+	assert_string_equal(json_str(turn, "branch", ""), "main");
+	assert_int_equal(cJSON_GetArraySize(sub(turn, "waiters")), 1);
 	assert_int_equal(json_int(cJSON_GetArrayItem(sub(turn, "waiters"), 0), "pid", 0), 7);
 	cJSON_Delete(all);
-	put(t, "writer.json", "{\"holder\":\"x\",\"pid\":1,\"start_time\":123456789}");
-	assert_true(cJSON_IsNull(sub(sub(status_of(&r, &all), "turn"), "holder")));
+	put(t, "writer.json",
+	    "{\"holder\":{\"session\":\"x\",\"process\":1073741822},"
+	    "\"others\":[{\"session\":\"y\",\"process\":1073741822},{\"session\":\"z\"}]}");
+	turn = sub(status_of(&r, &all), "turn");
+	assert_string_equal(json_str(sub(turn, "holder"), "session", ""), "z");
 	cJSON_Delete(all);
 	put(t, "writer.json", "{\"holder\":");
 	assert_true(cJSON_IsNull(sub(sub(status_of(&r, &all), "turn"), "holder")));

@@ -17,7 +17,8 @@ in_a() {
 	in_repo a "$@"
 }
 in_a git status --porcelain >/dev/null
-in_a git status --porcelain >/dev/null
+in_a git --no-optional-locks status --porcelain >/dev/null
+in_a git --no-optional-locks status --porcelain >/dev/null
 eq "$(requests_of in_a git --no-optional-locks status --porcelain)" '' 'requests of a warm git status'
 # Without that option git makes .git/index.lock and removes it again, even when there is nothing to write:
 # a change of a directory, and of nothing else.

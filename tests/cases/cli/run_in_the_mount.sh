@@ -1,0 +1,26 @@
+#!/bin/sh
+# With the mount up, rrm run is at home in the repo inside it; commands find a repo by its mount path;
+# a foreign write of such a session is in the log, and the chain is whole.
+. "${0%/*}/../lib.sh"
+
+make_repo web
+make_repo api
+start_mount
+eq "$(rrm run web -- pwd)" "$M/web" 'where it runs'
+eq "$(cd "$M/api/src" && rrm run -- pwd)" "$M/api" 'the repo of a working directory in the mount'
+eq "$(rrm status "$M/web/src" --json | jq -r '.[0].name')" web 'a path in the mount'
+rrm run web -- sh -c 'echo home >own; echo foreign >../api/theirs'
+eq "$(cat "$R/web/own")" home 'the home write'
+eq "$(cat "$R/api/theirs")" foreign 'the foreign write'
+audit_settles api 1 '.path == "theirs"'
+eq "$(rrm log api --from web --json | jq -r '[.[] | select(.path == "theirs")] | length')" 1 'records from web'
+rrm log api --json | jq -e '.[-1].actor.session | startswith("run-")' >/dev/null || die 'no session in the record'
+check rrm log --verify >/dev/null
+eq "$(rrm status api --json | jq -r '.[0].last_write.path')" theirs 'the last write in the status'
+# a repo registered this moment can be run in at once
+git_repo late
+check rrm add "$R/late" >/dev/null
+eq "$(rrm run late -- pwd)" "$M/late" 'a repo added a moment ago'
+fails_with 'lies in the mount' rrm scan "$M"
+stop_mount
+eq "$(rrm run web -- pwd)" "$R/web" 'where it runs without the mount'

@@ -1,0 +1,342 @@
+/* The router and what is beside it: other processes, other branches, files, its end, many threads. */
+#include "tests/unit/fake_gateway.h"
+
+static void the_file_lock_is_held_in_the_turn_and_given_back_when_idle(void **state)
+{
+	struct turnlock *other;
+	struct router_pass pass;
+
+	assert_int_equal(turnlock_open(&other, router_repo_info(web)->state_dir, NULL), 0);
+	assert_int_equal(begin(session("web-1", "s1"), &pass), ROUTER_HOME);
+	assert_int_equal(turnlock_try(other, "main", false), -EAGAIN);
+	router_end(r, &pass, NULL);
+	assert_int_equal(turnlock_wait(other, "main", 10000), 0);
+	assert_int_equal(begin(session("web-1", "s1"), &pass), ROUTER_WAIT);
+	turnlock_close(other);
+}
+
+static void another_process_is_waited_for(void **state)
+{
+	struct call home = {.over = false}, foreign = {.over = false};
+	struct turnlock *other;
+	uint64_t epoch;
+
+	assert_int_equal(turnlock_open(&other, router_repo_info(web)->state_dir, NULL), 0);
+	assert_int_equal(turnlock_try(other, "main", false), 0);
+	assert_int_equal(turnlock_next_epoch(other, &epoch), 0);
+	wait_home(session("web-1", "s1"), &home, NULL);
+	submit(session("api-2", "s2"), "d", &foreign, NULL);
+	while (!turnlock_wanted(other))
+		sched_yield();
+	assert_false(home.over);
+	turnlock_release(other);
+	await(&home.over);
+	await(&foreign.over);
+	assert_int_equal(foreign.error, 0);
+	assert_true(sent[0].epoch > epoch);
+	turnlock_close(other);
+}
+
+static void a_busy_holder_gives_way_to_another_process(void **state)
+{
+	struct turnlock *other;
+	struct router_pass pass;
+	uint32_t s = session("web-1", "s1");
+	struct call c = {.over = false};
+
+	assert_int_equal(turnlock_open(&other, router_repo_info(web)->state_dir, NULL), 0);
+	assert_int_equal(begin(s, &pass), ROUTER_HOME);
+	assert_int_equal(turnlock_try(other, "main", true), -EAGAIN);
+	router_end(r, &pass, NULL);
+	/* Changes without a gap, until the mount must let the other one in. */
+	while (begin(s, &pass) == ROUTER_HOME)
+		router_end(r, &pass, NULL);
+	assert_int_equal(router_wait(r, &pass, granted, &c, NULL), 0);
+	while (turnlock_try(other, "main", true) != 0)
+		sched_yield();
+	assert_false(c.over);
+	turnlock_release(other);
+	await(&c.over);
+	assert_int_equal(c.error, 0);
+	turnlock_close(other);
+}
+
+static void a_waiter_that_gave_up_leaves_no_mark(void **state)
+{
+	struct call c = {.over = false};
+	struct router_ticket *ticket;
+	struct turnlock *other;
+
+	assert_int_equal(turnlock_open(&other, router_repo_info(web)->state_dir, NULL), 0);
+	assert_int_equal(turnlock_try(other, "main", false), 0);
+	wait_home(session("web-1", "s1"), &c, &ticket);
+	while (!turnlock_wanted(other))
+		sched_yield();
+	router_cancel(r, ticket);
+	await(&c.over);
+	assert_int_equal(c.error, -EINTR);
+	while (turnlock_wanted(other))
+		sched_yield();
+	turnlock_close(other);
+}
+
+static void a_switched_branch_is_another_turn(void **state)
+{
+	struct call a = {.over = false}, b = {.over = false};
+	struct turnlock *other;
+
+	submit(session("api-2", "s2"), "a", &a, NULL);
+	await(&a.over);
+	head(*state, "topic");
+	usleep(2 * BRANCH_LOOK_MS * 1000); /* HEAD is looked at every 2 ms */
+	submit(session("api-2", "s2"), "b", &b, NULL);
+	await(&b.over);
+	assert_string_equal(sent[0].branch, "main");
+	assert_string_equal(sent[1].branch, "topic");
+	assert_true(sent[1].epoch > sent[0].epoch);
+	assert_int_equal(turnlock_open(&other, router_repo_info(web)->state_dir, NULL), 0);
+	assert_int_equal(turnlock_try(other, "main", false), 0);
+	turnlock_close(other);
+}
+
+static void waiters_are_shown_in_writer_json(void **state)
+{
+	struct call c = {.over = false};
+	struct router_pass a;
+	cJSON *j = NULL, *w;
+	char path[80];
+
+	snprintf(path, sizeof(path), "%s/writer.json", router_repo_info(web)->state_dir);
+	assert_int_equal(begin(session("web-1", "s1"), &a), ROUTER_HOME);
+	wait_home(session("web-1", "s2"), &c, NULL);
+	while (json_read_file(AT_FDCWD, path, 1 << 20, &j, NULL) < 0)
+		usleep(1000);
+	assert_string_equal(json_str(j, "branch", ""), "main");
+	assert_string_equal(json_str(cJSON_GetObjectItem(j, "holder"), "session", ""), "s1");
+	w = cJSON_GetArrayItem(cJSON_GetObjectItem(j, "waiters"), 0);
+	assert_string_equal(json_str(w, "session", ""), "s2");
+	cJSON_Delete(j);
+	router_end(r, &a, NULL);
+	await(&c.over);
+	while (access(path, F_OK) == 0)
+		usleep(1000);
+}
+
+static void what_rrm_lock_runs_needs_no_turn_of_its_own(void **state)
+{
+	struct call c = {.over = false};
+	struct turnlock *other;
+	struct router_pass pass;
+	struct mutation *m = mutation_new(MUTATION_MKDIR);
+
+	assert_int_equal(turnlock_open(&other, router_repo_info(web)->state_dir, NULL), 0);
+	assert_int_equal(turnlock_try(other, "main", false), 0);
+	assert_int_equal(begin(session("api-2", "s2"), &pass), ROUTER_FOREIGN);
+	router_pass_borrow(&pass); /* as router_begin() does for a child of rrm lock */
+	m->path = strdup("d");
+	assert_int_equal(router_submit(r, &pass, m, done, &c, NULL), 0);
+	await(&c.over);
+	assert_int_equal(c.error, 0);
+	assert_string_equal(sent[0].branch, "main");
+	assert_true(sent[0].epoch > 0);
+	turnlock_close(other);
+}
+
+static void home_changes_are_logged(void **state)
+{
+	struct router_pass pass;
+	struct router_note note = {.op = MUTATION_WRITE, .key = 7, .path = "src/a.c", .bytes = 3};
+	char path[80], *text = NULL;
+	size_t len;
+
+	snprintf(path, sizeof(path), "%s/home.jsonl", router_repo_info(web)->state_dir);
+	assert_int_equal(begin(session("web-1", "s1"), &pass), ROUTER_HOME);
+	assert_true(pass.note_path);
+	router_end(r, &pass, &note);
+	assert_int_equal(begin(session("web-1", "s1"), &pass), ROUTER_HOME);
+	assert_false(pass.note_path);
+	note.path = NULL;
+	router_end(r, &pass, &note);
+	r = router_free(r);
+	assert_int_equal(file_read(AT_FDCWD, path, 1 << 20, &text, &len), 0);
+	assert_non_null(strstr(text, "\"path\":\"src/a.c\",\"writes\":2,\"bytes\":6"));
+	free(text);
+}
+
+static struct {
+	bool over;
+	int error;
+	char url[64];
+} endpoint_got;
+
+static void endpoint(void *arg, int error, const struct endpoint *ep, const char *sentence)
+{
+	pthread_mutex_lock(&lock);
+	endpoint_got.error = error;
+	snprintf(endpoint_got.url, sizeof(endpoint_got.url), "%s", ep ? ep->url : sentence);
+	endpoint_got.over = true;
+	pthread_cond_broadcast(&cond);
+	pthread_mutex_unlock(&lock);
+}
+
+static void an_endpoint_is_ensured_and_told(void **state)
+{
+	endpoint_got.over = false;
+	assert_int_equal(router_endpoint(r, web, endpoint, NULL), 0);
+	await(&endpoint_got.over);
+	assert_int_equal(endpoint_got.error, 0);
+	assert_string_equal(endpoint_got.url, "http://127.0.0.1:1");
+	ensure_result = -ETIMEDOUT;
+	endpoint_got.over = false;
+	assert_int_equal(router_endpoint(r, web, endpoint, NULL), 0);
+	await(&endpoint_got.over);
+	assert_int_equal(endpoint_got.error, -ETIMEDOUT);
+	assert_string_equal(endpoint_got.url, "no backend today");
+}
+
+static void ending_answers_everything_that_waits(void **state)
+{
+	struct call a = {.over = false}, b = {.over = false}, c = {.over = false};
+	struct router_pass held;
+
+	assert_int_equal(begin(session("web-1", "s1"), &held), ROUTER_HOME); /* never ends */
+	wait_home(session("web-1", "s2"), &a, NULL);
+	set(&ensure_blocked, true);
+	submit(session("api-2", "s3"), "b", &b, NULL);
+	submit(session("api-2", "s3"), "c", &c, NULL);
+	await(&in_ensure);
+	r = router_free(r); /* the ensure still hangs */
+	assert_true(a.over && b.over && c.over);
+	assert_int_equal(a.error, -EIO);
+	assert_int_equal(b.error, -EIO);
+	assert_int_equal(c.error, -EIO);
+	set(&ensure_blocked, false);
+}
+
+static void a_repo_that_goes_answers_its_own(void **state)
+{
+	struct call b = {.over = false};
+
+	set(&ensure_blocked, true);
+	submit(session("api-2", "s3"), "b", &b, NULL);
+	await(&in_ensure);
+	router_repo_put(r, web);
+	assert_int_equal(b.error, -EIO);
+	set(&ensure_blocked, false);
+}
+
+/* ---- many at once ---- */
+
+enum { WORKERS = 8, ROUNDS = 150 };
+
+static _Atomic uint32_t inside; /* session that changes the repo now */
+static _Atomic unsigned depth;
+static _Atomic int overlaps;
+
+static void enter(uint32_t s)
+{
+	if (atomic_fetch_add(&depth, 1) > 0 && atomic_load(&inside) != s)
+		atomic_fetch_add(&overlaps, 1);
+	atomic_store(&inside, s);
+}
+
+static int stress_send(struct client *c, const struct mutation *m, long timeout_ms,
+		       struct mutation_answer *a, struct err *e)
+{
+	uint32_t s = sessions_intern(r->sessions, m->actor.home, m->actor.session);
+
+	enter(s);
+	sched_yield();
+	atomic_fetch_sub(&depth, 1);
+	return 0;
+}
+
+static void stress_granted(void *arg, int error, const struct router_pass *pass)
+{
+	struct call *c = arg;
+
+	if (error == 0) {
+		enter(pass->session);
+		sched_yield();
+		atomic_fetch_sub(&depth, 1);
+		router_end(r, pass, NULL);
+	}
+	over(c, error);
+}
+
+static void one_change(uint32_t s, bool home)
+{
+	struct call c = {.over = false};
+	struct router_ticket *ticket = NULL;
+	struct mutation *m;
+
+	switch (begin(s, &c.pass)) {
+	case ROUTER_HOME:
+		enter(s);
+		sched_yield();
+		atomic_fetch_sub(&depth, 1);
+		router_end(r, &c.pass, NULL);
+		return;
+	case ROUTER_WAIT:
+		assert_true(home);
+		assert_int_equal(router_wait(r, &c.pass, stress_granted, &c, &ticket), 0);
+		break;
+	default:
+		m = mutation_new(MUTATION_MKDIR);
+		m->path = strdup("d");
+		assert_int_equal(router_submit(r, &c.pass, m, done, &c, &ticket), 0);
+	}
+	await(&c.over);
+	assert_int_equal(c.error, 0);
+}
+
+static void *worker(void *arg)
+{
+	unsigned n = (unsigned)(uintptr_t)arg;
+	char name[16];
+	uint32_t s;
+
+	snprintf(name, sizeof(name), "s%u", n);
+	s = session(n % 2 ? "web-1" : "api-2", name);
+	for (int i = 0; i < ROUNDS; i++)
+		one_change(s, n % 2);
+	return NULL;
+}
+
+static void writers_of_many_sessions_never_overlap(void **state)
+{
+	pthread_t threads[WORKERS];
+
+	config.linger_ms = 1;
+	config.max_turn_ms = 5;
+	config.lock_timeout_ms = 60000;
+	restart(state);
+	r->hooks.send = stress_send;
+	atomic_store(&overlaps, 0);
+	for (uintptr_t i = 0; i < WORKERS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, worker, (void *)i), 0);
+	for (int i = 0; i < WORKERS; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(atomic_load(&overlaps), 0);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(the_file_lock_is_held_in_the_turn_and_given_back_when_idle),
+		T(another_process_is_waited_for),
+		T(a_busy_holder_gives_way_to_another_process),
+		T(a_waiter_that_gave_up_leaves_no_mark),
+		T(a_switched_branch_is_another_turn),
+		T(waiters_are_shown_in_writer_json),
+		T(what_rrm_lock_runs_needs_no_turn_of_its_own),
+		T(home_changes_are_logged),
+		T(an_endpoint_is_ensured_and_told),
+		T(ending_answers_everything_that_waits),
+		T(a_repo_that_goes_answers_its_own),
+		T(writers_of_many_sessions_never_overlap),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
