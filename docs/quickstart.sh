@@ -101,6 +101,11 @@ tour() {
 	show "$home" "echo 'a note from $home' > '../$other/rrm-quickstart.txt'"
 	show "$home" "cat '../$other/rrm-quickstart.txt'"
 	step "The record of that write in the audit log of $other"
+	# It is written when the writer's turn ends, a moment after its last change.
+	for _ in 1 2 3 4 5 6 7 8 9 10; do
+		[ -z "$(rrm log "$other" --path rrm-quickstart.txt -n 1)" ] || break
+		sleep 0.2
+	done
 	show "$home" "rrm log '$other' -n 1"
 	show "$home" "rm '../$other/rrm-quickstart.txt'"
 }

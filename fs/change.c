@@ -180,8 +180,16 @@ static struct change_handle *handle_of(const struct fuse_file_info *fi)
 	return fi ? (struct change_handle *)(uintptr_t)fi->fh : NULL;
 }
 
+int change_made_fd(const struct fuse_file_info *fi)
+{
+	const struct change_handle *h = handle_of(fi);
+	return h ? h->fd : -1;
+}
+
 static void handle_free(struct overlay *o, struct change_handle *h)
 {
+	if (!h)
+		return;
 	pthread_mutex_lock(&o->handles_lock);
 	*h->at = h->next;
 	if (h->next)
@@ -208,7 +216,6 @@ struct change_handle *change_handle_new(struct change *c, int fd)
 	o->handles = h;
 	pthread_mutex_unlock(&o->handles_lock);
 	c->fi.fh = (uintptr_t)h;
-	c->fi.keep_cache = 1;
 	return h;
 }
 
@@ -291,17 +298,17 @@ void change_finish(struct change *c, int rc)
 		tell_router(c, rc);
 	unmark_one(c->o, c->node);
 	unmark_one(c->o, c->node2);
-	if (c->waiting) {
-		/* Let go of the thread that put it in line, and of an interrupt that is being handled. */
-		pthread_mutex_lock(&c->lock);
-		pthread_mutex_unlock(&c->lock);
-		fuse_req_interrupt_func(c->req, NULL, NULL);
+	if (!c->waiting) {
+		reply(c, rc);
+		return;
 	}
+	/* Let go of the thread that put it in line, and of an interrupt that is being handled. */
+	pthread_mutex_lock(&c->lock);
+	pthread_mutex_unlock(&c->lock);
+	fuse_req_interrupt_func(c->req, NULL, NULL);
 	reply(c, rc);
-	if (c->waiting) {
-		pthread_mutex_destroy(&c->lock);
-		free(c);
-	}
+	pthread_mutex_destroy(&c->lock);
+	free(c);
 }
 
 static char *copy_into(char *at, const char *text, const char **out)
@@ -455,6 +462,8 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 	};
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
 	c.kill_suidgid = fi->kill_suidgid;
+#else
+	c.kill_suidgid = fuse_req_ctx(req)->uid != 0;
 #endif
 	if (start(&c, req, ino, 0))
 		run(&c);
@@ -465,6 +474,7 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 {
 	struct change c = {
 		.kind = CHANGE_SETATTR, .attr = *attr, .to_set = to_set, .handle = handle_of(fi)};
+	c.kill_suidgid = fuse_req_ctx(req)->uid != 0;
 	if (start(&c, req, ino, 0))
 		run(&c);
 }
@@ -553,67 +563,12 @@ static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	struct overlay *o = overlay_of(req);
 	struct change_handle *h = handle_of(fi);
 	struct node *n = ino & CONTROL_BIT ? NULL : node_get(o->nodes, ino);
+	if (n)
+		fds_close_write(o->fds, n);
 	if (h && n && h->fd < 0)
 		foreign_release(o, n, h);
-	if (h)
-		handle_free(o, h);
-	fuse_reply_err(req, 0);
-}
-
-struct sync_job {
-	struct overlay *o;
-	fuse_req_t req;
-	struct fd_hold h;
-	int datasync;
-};
-
-static void *sync_work(void *arg)
-{
-	struct sync_job *j = arg;
-	int rc = (j->datasync ? fdatasync(j->h.fd) : fsync(j->h.fd)) < 0 ? -errno : 0;
-	fds_put(j->o->fds, &j->h);
-	reply_err(j->req, rc);
-	free(j);
-	return NULL;
-}
-
-/*
- * What was written is in the real file, whoever wrote it there, so syncing changes nothing and needs
- * neither turn nor gateway. It takes as long as a disk takes: on a thread of its own, for a worker must
- * be there for readers.
- */
-static void sync_node(fuse_req_t req, fuse_ino_t ino, int datasync)
-{
-	struct overlay *o = overlay_of(req);
-	struct node *n = ino & CONTROL_BIT || ino == FUSE_ROOT_ID ? NULL : node_get(o->nodes, ino);
-	pthread_t thread;
-	if (!n) {
-		reply_err(req, ino == FUSE_ROOT_ID || ino & CONTROL_BIT ? 0 : -ESTALE);
-		return;
-	}
-	struct sync_job *j = malloc(sizeof(*j));
-	int rc = j ? fds_open(o->fds, n, FD_READ, &j->h) : -ENOMEM;
-	if (j && (rc == -EACCES || rc == -EPERM)) /* a file that may be written but not read */
-		rc = fds_open(o->fds, n, FD_WRITE, &j->h);
-	if (rc < 0) {
-		free(j);
-		reply_err(req, rc);
-		return;
-	}
-	j->o = o;
-	j->req = req;
-	j->datasync = datasync;
-	pthread_attr_t attr;
-	pthread_attr_init(&attr);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	if (pthread_create(&thread, &attr, sync_work, j) != 0)
-		sync_work(j);
-	pthread_attr_destroy(&attr);
-}
-
-static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
-{
-	sync_node(req, ino, datasync);
+	handle_free(o, h);
+	fuse_reply_err(req, 0); /* the last: the kernel may forget the node then */
 }
 
 void change_ops(struct fuse_lowlevel_ops *ops)
@@ -632,6 +587,4 @@ void change_ops(struct fuse_lowlevel_ops *ops)
 	ops->removexattr = op_removexattr;
 	ops->fallocate = op_fallocate;
 	ops->release = op_release;
-	ops->fsync = op_fsync;
-	ops->fsyncdir = op_fsync;
 }

@@ -27,7 +27,10 @@ enum change_kind {
 	CHANGE_FALLOCATE,
 };
 
-/* What CREATE made and RELEASE ends: fi->fh is its address. Other opens have no handle (FUSE.md). */
+/*
+ * What CREATE made and RELEASE ends: fi->fh is its address. Only for a file whose mode forbids what its
+ * maker may do with it through the descriptor that made it. Other opens have no handle (FUSE.md).
+ */
 struct change_handle {
 	struct change_handle *next, **at; /* overlay.handles */
 	int fd;                           /* home: the creating descriptor; -1 for a foreign file */
@@ -35,6 +38,9 @@ struct change_handle {
 };
 
 struct change;
+
+/* The descriptor that made the file at home, when the handle keeps it; -1: open it. */
+int change_made_fd(const struct fuse_file_info *fi);
 
 /* Makes the handle of a file that c created and puts it into the reply; fd is taken over when there is
  * memory: NULL otherwise. */

@@ -27,13 +27,14 @@ enum {
 	FORCE_MS = 50,    /* a directory that is changed all the time is invalidated all the same */
 	WRITE_FD_MS = 20, /* a write descriptor is kept this long after its last use */
 	REMOVALS = 4096,
-	NODE_MASK = IN_MODIFY | IN_ATTRIB | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO,
+	NODE_MASK = IN_MODIFY | IN_ATTRIB | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO |
+		    IN_CLOSE_WRITE,
 	REGISTRY_MASK = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ONLYDIR,
 };
 
 struct watch {
 	int wd;
-	uint64_t node; /* nodeid; 0: a registry directory */
+	uint64_t node; /* nodeid */
 	UT_hash_handle hh;
 };
 
@@ -48,6 +49,8 @@ struct pending {
 struct coherence {
 	struct overlay *o;
 	int inotify, wake;
+	int registry;         /* inotify too: one instance has one watch only for a directory */
+	_Atomic int repos_wd; /* <base>/repos */
 	pthread_t thread;
 	bool started;
 	_Atomic bool stop, writes, full_told;
@@ -67,12 +70,13 @@ int coherence_new(struct overlay *o, struct coherence **out, struct err *e)
 	c->o = o;
 	pthread_mutex_init(&c->lock, NULL);
 	c->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	c->registry = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	c->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (c->inotify < 0 || c->wake < 0) {
+	if (c->inotify < 0 || c->registry < 0 || c->wake < 0) {
 		int rc = err_errno(e, -errno,
 				   "making an inotify instance (is "
 				   "/proc/sys/fs/inotify/max_user_instances used up?)");
-		coherence_free(o, c);
+		coherence_free(c);
 		return rc;
 	}
 	*out = c;
@@ -89,14 +93,21 @@ static void free_pending(struct pending **list)
 	}
 }
 
-struct coherence *coherence_free(struct overlay *o, struct coherence *c)
+void coherence_stop(struct coherence *c)
+{
+	if (!c || !c->started)
+		return;
+	c->stop = true;
+	coherence_poke(c);
+	pthread_join(c->thread, NULL);
+	c->started = false;
+}
+
+struct coherence *coherence_free(struct coherence *c)
 {
 	if (!c)
 		return NULL;
-	c->stop = true;
-	coherence_poke(c);
-	if (c->started)
-		pthread_join(c->thread, NULL);
+	coherence_stop(c);
 	struct watch *w = NULL, *tmp = NULL;
 	HASH_ITER (hh, c->watches, w, tmp) {
 		HASH_DEL(c->watches, w);
@@ -105,6 +116,7 @@ struct coherence *coherence_free(struct overlay *o, struct coherence *c)
 	free_pending(&c->pending);
 	free_pending(&c->posted);
 	closep(&c->inotify);
+	closep(&c->registry);
 	closep(&c->wake);
 	pthread_mutex_destroy(&c->lock);
 	free(c);
@@ -129,13 +141,13 @@ void coherence_poke(void *coherence)
  * The lock is held over inotify_add_watch(), so that the thread cannot meet an event of a watch that it
  * does not find; the call touches no file, only the directory's inode, which a descriptor holds.
  */
-static int add_watch(struct coherence *c, const char *path, uint32_t mask, uint64_t node)
+static int add_watch(struct coherence *c, const char *path, uint64_t node)
 {
 	struct watch *w = calloc(1, sizeof(*w)), *old = NULL;
 	if (!w)
 		return -ENOMEM;
 	LOCK_SCOPE(&c->lock);
-	w->wd = inotify_add_watch(c->inotify, path, mask);
+	w->wd = inotify_add_watch(c->inotify, path, NODE_MASK);
 	if (w->wd < 0) {
 		int rc = -errno;
 		free(w);
@@ -163,7 +175,7 @@ bool coherence_watch(struct overlay *o, struct node *n)
 	if (fds_path(o->fds, n, &h) < 0)
 		return false;
 	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", h.fd);
-	int wd = add_watch(c, proc, NODE_MASK, node_id(n));
+	int wd = add_watch(c, proc, node_id(n));
 	fds_put(o->fds, &h);
 	n->wd = wd < 0 ? -2 : wd;
 	if (wd < 0 && !atomic_exchange(&c->full_told, true))
@@ -182,26 +194,24 @@ void coherence_unwatch(struct overlay *o, struct node *n)
 	if (wd < 0)
 		return;
 	n->wd = -1;
-	pthread_mutex_lock(&c->lock);
+	/* Held over the call, as in add_watch(): the same directory may be getting a new node now. */
+	LOCK_SCOPE(&c->lock);
 	HASH_FIND_INT(c->watches, &wd, w);
-	bool ours = w && (uint32_t)w->node == n->index;
-	if (ours)
-		HASH_DEL(c->watches, w);
-	pthread_mutex_unlock(&c->lock);
-	if (ours) {
-		inotify_rm_watch(c->inotify, wd);
-		free(w);
-	}
+	if (!w || (uint32_t)w->node != n->index)
+		return;
+	HASH_DEL(c->watches, w);
+	inotify_rm_watch(c->inotify, wd);
+	free(w);
 }
 
-static void watch_registry_dir(struct overlay *o, const char *path)
+static int watch_registry_dir(struct overlay *o, const char *path)
 {
-	int wd = add_watch(o->coherence, path, REGISTRY_MASK, 0);
-	if (wd < 0)
-		log_warn("event=watch path=\"%s\" error=\"%s\" effect=\"rrm add and rrm remove are "
-			 "seen "
-			 "by this mount only after a restart\"",
-			 path, strerror(-wd));
+	int wd = inotify_add_watch(o->coherence->registry, path, REGISTRY_MASK);
+	if (wd < 0 && errno != ENOENT && errno != ENOTDIR)
+		log_warn("event=watch path=\"%s\" error=\"%m\" effect=\"what comes and goes there, "
+			 "such as a repository, is seen by this mount only after a restart\"",
+			 path);
+	return wd;
 }
 
 static void add_pending(struct pending **list, uint64_t node, const char *name)
@@ -259,7 +269,8 @@ void coherence_own_removal(struct overlay *o, const struct node *parent, const c
 {
 	uint64_t h = removal_hash(parent, name);
 	LOCK_SCOPE(&o->coherence->lock);
-	o->coherence->removals[h % REMOVALS] = h;
+	if (parent->wd >= 0) /* else no event will come and take it */
+		o->coherence->removals[h % REMOVALS] = h;
 }
 
 static bool was_own_removal(struct coherence *c, const struct node *parent, const char *name)
@@ -270,6 +281,15 @@ static bool was_own_removal(struct coherence *c, const struct node *parent, cons
 		return false;
 	c->removals[h % REMOVALS] = 0;
 	return true;
+}
+
+/*
+ * Where ctime moves in steps of some milliseconds (before Linux 6.13, and on some file systems still), two
+ * changes may carry the same one. For a file that nobody writes here another look at it costs little.
+ */
+static bool may_be_another(const struct node *n, const struct lookup_stat *ls)
+{
+	return n->session == 0 && ls->st.st_ctim.tv_sec + 1 >= clock_wall_ms() / 1000;
 }
 
 /* True when it is dealt with. */
@@ -284,10 +304,16 @@ static bool check_content(struct overlay *o, struct node *n)
 	}
 	if (lookup_stat_node(o, n, &ls) < 0)
 		return true; /* gone; the event of its name says so */
-	if (ls.stamp == n->stamp)
+	/* It got a second name: from now on it may change through that one. */
+	if (ls.st.st_nlink > 1 && n->wd == -1 && coherence_watch(o, n) &&
+	    lookup_stat_node(o, n, &ls) < 0)
+		return true;
+	bool written = fds_written(o->fds, n);
+	bool doubt = atomic_fetch_and(&n->flags, ~(uint32_t)NODE_DOUBT) & NODE_DOUBT;
+	if (ls.stamp == n->stamp && !doubt && (written || !may_be_another(n, &ls)))
 		return true;
 	n->stamp = ls.stamp;
-	if (fds_written(o->fds, n))
+	if (written)
 		atomic_fetch_or(&n->flags, NODE_CONTENDED);
 	invalidate_inode(o, n->repo, node_id(n), true);
 	return true;
@@ -306,29 +332,68 @@ static int stat_in(struct overlay *o, struct node *dir, const char *name, struct
 	return rc;
 }
 
+/*
+ * n lost the name under which its directory told of its changes. A program may have it open: it is
+ * watched by itself, or kept reachable when this was its last name.
+ */
+static void lost_name(struct coherence *c, struct node *n)
+{
+	struct lookup_stat ls;
+	if (lookup_stat_node(c->o, n, &ls) < 0)
+		return;
+	if (ls.st.st_nlink == 0)
+		atomic_fetch_or(&n->flags, NODE_UNLINKED);
+	else
+		coherence_watch(c->o, n);
+	add_pending(&c->pending, node_id(n), "");
+}
+
+/* A file got one more name: no event told that under the name by which the kernel knows it. */
+static void new_link(struct coherence *c, const struct lookup_stat *ls)
+{
+	struct node_key key = {.dev = ls->st.st_dev,
+			       .ino = ls->st.st_ino,
+			       .born = ls->born,
+			       .flags = NODE_REG,
+			       .stamp = ls->stamp};
+	struct node *n = NULL;
+	bool made = false;
+	if (node_intern(c->o->nodes, &key, NULL, NULL, false, &n, &made) < 0)
+		return;
+	if (!made)
+		add_pending(&c->pending, node_id(n), "");
+	lookup_forget(c->o, node_id(n), 1);
+}
+
 /* A name came, went or was replaced: is it what the kernel believes? */
 static bool check_name(struct coherence *c, struct node *dir, const char *name, uint64_t since_ms)
 {
 	struct overlay *o = c->o;
 	struct lookup_stat ls = {0};
-	bool own = false;
+	bool own = false, removed = false;
 	if (dir->changing && clock_mono_ms() < since_ms + FORCE_MS)
 		return false;
+	removed = was_own_removal(c, dir, name);
 	struct node *belief = node_name_find(o->nodes, dir, name, &own);
 	bool exists = stat_in(o, dir, name, &ls) == 0;
 	bool same = belief && exists && belief->ino == ls.st.st_ino && belief->born == ls.born &&
 		    node_dev(o->nodes, belief) == ls.st.st_dev;
-	if (dir->looking || dir->changing || (belief && !same) || (!belief && exists)) {
-		if (belief && !same)
-			node_name_drop(o->nodes, dir, name, NULL);
-		invalidate_entry(o, dir->repo, node_id(dir), name);
-		invalidate_inode(o, dir->repo, node_id(dir), true);
-	} else if (same ? !own : !was_own_removal(c, dir, name)) {
-		/* Right, but a cached listing may be older. */
+	bool ours = same ? own : !belief && !exists && removed;
+	if (!ours) {
+		if (same)
+			invalidate_expire(o, dir->repo, node_id(dir), name);
+		else
+			invalidate_entry(o, dir->repo, node_id(dir), name);
 		invalidate_inode(o, dir->repo, node_id(dir), true);
 	}
-	if (same)
+	if (exists && !same && S_ISREG(ls.st.st_mode) && ls.st.st_nlink > 1)
+		new_link(c, &ls);
+	if (belief && !same) {
+		node_name_drop(o->nodes, dir, name, NULL);
+		lost_name(c, belief);
+	} else if (same && (!own || belief->flags & NODE_REG)) {
 		add_pending(&c->pending, node_id(belief), "");
+	}
 	if (belief)
 		lookup_forget(o, node_id(belief), 1);
 	return true;
@@ -360,13 +425,26 @@ static void forget_everything(struct coherence *c)
 	c->reload = true;
 }
 
-/* A file that changed under one of its names in a watched directory. */
-static void child_event(struct coherence *c, struct node *dir, const char *name)
+/*
+ * A file changed. A write from outside that fell between the looks before and after a write of ours does
+ * not show in the stamp; but its writer closes the file, and ours is still open then.
+ */
+static void file_event(struct coherence *c, struct node *n, uint32_t mask)
+{
+	if (mask & IN_CLOSE_WRITE && !fds_written(c->o->fds, n))
+		return;
+	if (mask & IN_CLOSE_WRITE)
+		atomic_fetch_or(&n->flags, NODE_DOUBT);
+	add_pending(&c->pending, node_id(n), "");
+}
+
+/* It changed under one of its names in a watched directory. */
+static void child_event(struct coherence *c, struct node *dir, const char *name, uint32_t mask)
 {
 	struct node *child = node_name_find(c->o->nodes, dir, name, NULL);
 	if (!child)
 		return; /* the kernel does not know it */
-	add_pending(&c->pending, node_id(child), "");
+	file_event(c, child, mask);
 	lookup_forget(c->o, node_id(child), 1);
 }
 
@@ -381,39 +459,47 @@ static void take_event(struct coherence *c, const struct inotify_event *ev)
 	HASH_FIND_INT(c->watches, &ev->wd, w);
 	uint64_t id = w ? w->node : 0;
 	pthread_mutex_unlock(&c->lock);
-	if (!w || ev->mask & IN_IGNORED)
+	if (id == 0 || ev->mask & IN_IGNORED)
 		return;
-	if (id == 0) {
-		c->reload |= !(ev->mask & IN_CREATE && !(ev->mask & IN_ISDIR)) &&
-			     (ev->mask & IN_ISDIR || strcmp(ev->name, "repo.json") == 0);
-		return;
-	}
 	const char *name = ev->len ? ev->name : "";
 	struct node *n = node_hold(c->o->nodes, id);
 	if (!n)
 		return;
 	if (!name[0])
-		add_pending(&c->pending, id, "");
+		file_event(c, n, ev->mask);
 	else if (ev->mask & (IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO))
 		add_pending(&c->pending, id, name);
 	else
-		child_event(c, n, name);
+		child_event(c, n, name, ev->mask);
 	lookup_forget(c->o, id, 1);
 }
 
-static void read_events(struct coherence *c)
+/* repo.json when it is whole, a state directory, or a directory that may be the root of a repo. */
+static void take_registry_event(struct coherence *c, const struct inotify_event *ev)
+{
+	const char *name = ev->len ? ev->name : "";
+	if (ev->mask & IN_Q_OVERFLOW)
+		c->reload = true;
+	else if (ev->mask & IN_ISDIR)
+		c->reload |= ev->wd == c->repos_wd || repos_root_called(c->o->repos, name);
+	else
+		c->reload |= !(ev->mask & IN_CREATE) && strcmp(name, "repo.json") == 0;
+}
+
+static void read_events(struct coherence *c, int fd,
+			void (*take)(struct coherence *c, const struct inotify_event *ev))
 {
 	union {
 		char bytes[65536];
 		struct inotify_event align;
 	} buf;
 	for (;;) {
-		ssize_t n = read(c->inotify, buf.bytes, sizeof(buf.bytes));
+		ssize_t n = read(fd, buf.bytes, sizeof(buf.bytes));
 		if (n <= 0)
 			return;
 		for (ssize_t at = 0; at < n;) {
 			const struct inotify_event *ev = (const void *)(buf.bytes + at);
-			take_event(c, ev);
+			take(c, ev);
 			at += (ssize_t)(sizeof(*ev) + ev->len);
 		}
 	}
@@ -458,7 +544,7 @@ void coherence_watch_registry(struct overlay *o)
 	CLEANUP(freep) char *repos = path_join(o->config->base, "repos");
 	if (!repos || file_mkdirs(repos, 0700) < 0)
 		return;
-	watch_registry_dir(o, repos);
+	o->coherence->repos_wd = watch_registry_dir(o, repos);
 	CLEANUP(closedirp) DIR *d = opendir(repos);
 	const struct dirent *ent;
 	while (d && (ent = readdir(d))) {
@@ -466,6 +552,15 @@ void coherence_watch_registry(struct overlay *o)
 		if (path && path_name_ok(ent->d_name))
 			watch_registry_dir(o, path);
 	}
+}
+
+void coherence_watch_root(struct overlay *o, const char *root)
+{
+	const char *slash = strrchr(root, '/');
+	CLEANUP(freep)
+	char *parent = slash > root ? strndup(root, (size_t)(slash - root)) : strdup("/");
+	if (parent)
+		watch_registry_dir(o, parent);
 }
 
 static void reload(struct coherence *c)
@@ -481,18 +576,20 @@ static void reload(struct coherence *c)
 static void *work(void *arg)
 {
 	struct coherence *c = arg;
-	struct pollfd fds[2] = {{.fd = c->inotify, .events = POLLIN},
-				{.fd = c->wake, .events = POLLIN}};
+	struct pollfd fds[3] = {{.fd = c->inotify, .events = POLLIN},
+				{.fd = c->wake, .events = POLLIN},
+				{.fd = c->registry, .events = POLLIN}};
 	uint64_t count;
 	while (!c->stop) {
 		int timeout = c->pending ? RETRY_MS : c->writes ? WRITE_FD_MS : -1;
-		if (poll(fds, 2, timeout) < 0 && errno != EINTR)
+		if (poll(fds, 3, timeout) < 0 && errno != EINTR)
 			break;
 		if (read(c->wake, &count, sizeof(count)) < 0 && errno != EAGAIN)
 			break;
 		/* Posts first: an event of theirs is then merged. */
 		take_posted(c);
-		read_events(c);
+		read_events(c, c->inotify, take_event);
+		read_events(c, c->registry, take_registry_event);
 		look_at_pending(c);
 		if (c->reload)
 			reload(c);

@@ -3,13 +3,15 @@
  *
  * One thread reads inotify for exactly those directories whose entries the kernel may have cached (and
  * for files with several names). An event is compared with what we told the kernel: where truth and
- * belief agree it was a change through the mount and nothing is done. Otherwise invalidate.c tells the
- * kernel. Events of a file or directory that is being changed through the mount this moment wait for
- * the end of that change.
+ * belief agree and the change was made through the mount, nothing is done. Otherwise invalidate.c
+ * tells the kernel. Events of a file or directory that is being changed through the mount this moment
+ * wait for the end of that change.
  *
- * Why no write is ever lost from view: belief of a name is set before the lookup that saw it ends
- * (node.looking keeps the comparison from trusting it meanwhile), belief of content (node.stamp) moves
- * only when nothing from outside came between (change_begin_content()).
+ * Why no change is ever lost from view. Names: an event from outside always makes the kernel forget the
+ * name, or ask for it again when belief is right. The kernel does that with the directory locked,
+ * hence after all lookups and readdirs under way, which may still bring an older answer. Our own changes
+ * need none of it: the kernel made them with the directory locked. Content: belief (node.stamp) moves only when
+ * nothing from outside came between (change_begin_content()).
  */
 #pragma once
 #include <stdbool.h>
@@ -19,7 +21,8 @@
 
 int coherence_new(struct overlay *o, struct coherence **out, struct err *e);
 int coherence_start(struct overlay *o, struct err *e); /* starts the thread */
-struct coherence *coherence_free(struct overlay *o, struct coherence *c);
+void coherence_stop(struct coherence *c);              /* ends it; NULL is fine */
+struct coherence *coherence_free(struct coherence *c);
 
 /* Watches n (a directory, or a file with several names) unless it is watched already. False when no
  * watch can be had: then nothing of it may be kept for long. Any thread. */
@@ -28,6 +31,9 @@ void coherence_unwatch(struct overlay *o, struct node *n);
 
 /* Watches <base>/repos and the state directories in it: repos_reload() when a repo.json comes or goes. */
 void coherence_watch_registry(struct overlay *o);
+
+/* Watches the directory in which this root of a repo lies: repos_reload() when the root comes or goes. */
+void coherence_watch_root(struct overlay *o, const char *root);
 
 /* Somebody saw content version stamp of n; when it is not the one the kernel may have cached and nobody
  * is writing through the mount, the cached data goes. */

@@ -167,13 +167,11 @@ static void readdir_any(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, 
 		return;
 	}
 	r.buf = buf;
-	r.dir->looking++;
 	coherence_watch(o, r.dir);
 	int rc = fd = open_dir(o, r.dir);
 	r.fd = fd;
 	if (rc >= 0)
 		rc = fill_real(&r, off);
-	r.dir->looking--;
 	if (rc < 0)
 		reply_err(req, rc);
 	else

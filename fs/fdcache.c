@@ -10,11 +10,17 @@
 
 #include <uthash.h>
 
+#include "fs/lookup.h"
 #include "manager/base/cleanup.h"
 #include "manager/base/clock.h"
 
 enum { HOLD_PATH, HOLD_SLOT, HOLD_TEMP };
-enum { POOL_MAX = 1024, DEPTH_MAX = 4096 };
+enum {
+	POOL_MAX = 1024,
+	/* How many nodes one search by name may go through. Names can be out of date, so that the way
+	 * up may even be a circle. */
+	SEARCH_MAX = 4096,
+};
 
 struct slot {
 	uint64_t key; /* node index << 1 | kind */
@@ -33,7 +39,7 @@ struct fdcache {
 	unsigned n_paths, max_paths;
 	struct slot *slots; /* owned array */
 	struct slot *by_key;
-	unsigned n_slots, hand, n_writes;
+	unsigned n_slots, hand, n_writes, n_pinned;
 	void (*wake)(void *arg);
 	void *wake_arg;
 };
@@ -141,8 +147,9 @@ bool fds_path_cached(struct fdcache *c, struct node *n, struct fd_hold *h)
 
 static bool same_file(struct fdcache *c, const struct node *n, int fd)
 {
-	struct stat st;
-	return fstat(fd, &st) == 0 && st.st_ino == n->ino && st.st_dev == node_dev(c->nodes, n);
+	struct lookup_stat ls;
+	return lookup_statx(fd, "", &ls) == 0 && ls.st.st_ino == n->ino && ls.born == n->born &&
+	       ls.st.st_dev == node_dev(c->nodes, n);
 }
 
 void fds_give_path(struct fdcache *c, struct node *n, int fd)
@@ -166,22 +173,21 @@ void fds_give_path(struct fdcache *c, struct node *n, int fd)
 		close(evicted);
 }
 
-static int open_by_name(struct fdcache *c, struct node *n, unsigned depth);
+static int open_by_name(struct fdcache *c, struct node *n, unsigned *left);
 
-static int path_hold(struct fdcache *c, struct node *n, struct fd_hold *h, unsigned depth)
+/* left: how many nodes may still be searched. */
+static int path_hold(struct fdcache *c, struct node *n, struct fd_hold *h, unsigned *left)
 {
 	if (fds_path_cached(c, n, h))
 		return 0;
-	if (depth > DEPTH_MAX)
-		return -ELOOP;
-	int fd = open_by_name(c, n, depth);
+	int fd = open_by_name(c, n, left);
 	if (fd < 0)
 		return fd;
 	fds_give_path(c, n, fd);
 	/* It may have been evicted already by others: then once more, with a descriptor of its own. */
 	if (fds_path_cached(c, n, h))
 		return 0;
-	fd = open_by_name(c, n, depth);
+	fd = open_by_name(c, n, left);
 	if (fd < 0)
 		return fd;
 	*h = (struct fd_hold){.fd = fd, .node = n, .kind = HOLD_TEMP};
@@ -189,7 +195,7 @@ static int path_hold(struct fdcache *c, struct node *n, struct fd_hold *h, unsig
 }
 
 /* By each name that is known, until one leads to the very file. */
-static int open_by_name(struct fdcache *c, struct node *n, unsigned depth)
+static int open_by_name(struct fdcache *c, struct node *n, unsigned *left)
 {
 	char name[NODE_NAME_MAX];
 	struct node *parent = NULL;
@@ -197,7 +203,13 @@ static int open_by_name(struct fdcache *c, struct node *n, unsigned depth)
 		if (parent->index == NODE_ROOT_ID)
 			continue; /* the root of a repo keeps its descriptor */
 		struct fd_hold h;
-		if (path_hold(c, parent, &h, depth + 1) < 0)
+		if (*left == 0)
+			return -ESTALE;
+		(*left)--;
+		int rc = path_hold(c, parent, &h, left);
+		if (rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM || rc == -EACCES)
+			return rc;
+		if (rc < 0)
 			continue;
 		int fd = openat(h.fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 		int err = errno;
@@ -214,7 +226,8 @@ static int open_by_name(struct fdcache *c, struct node *n, unsigned depth)
 
 int fds_path(struct fdcache *c, struct node *n, struct fd_hold *h)
 {
-	return path_hold(c, n, h, 0);
+	unsigned left = SEARCH_MAX;
+	return path_hold(c, n, h, &left);
 }
 
 static uint64_t slot_key(const struct node *n, enum fd_kind kind)
@@ -244,6 +257,7 @@ static int slot_clear_locked(struct fdcache *c, struct slot *s)
 		HASH_DEL(c->by_key, s);
 	if (s->key & 1)
 		c->n_writes--;
+	c->n_pinned -= s->pinned;
 	*s = (struct slot){.used = false, .fd = -1};
 	return fd;
 }
@@ -282,6 +296,14 @@ static int open_real(struct fdcache *c, struct node *n, enum fd_kind kind)
 	return rc;
 }
 
+static void pin_locked(struct fdcache *c, struct slot *s)
+{
+	if (s->pinned || c->n_pinned >= c->n_slots / 2)
+		return;
+	s->pinned = true;
+	c->n_pinned++;
+}
+
 /* Puts fd into the pool; when the pool is all in use it becomes a descriptor for one request. */
 static void keep_or_lend(struct fdcache *c, struct node *n, enum fd_kind kind, int fd, bool pin,
 			 struct fd_hold *h)
@@ -304,7 +326,8 @@ static void keep_or_lend(struct fdcache *c, struct node *n, enum fd_kind kind, i
 	}
 	if (s) {
 		s->last_ms = clock_coarse_ms();
-		s->pinned |= pin;
+		if (pin)
+			pin_locked(c, s);
 		slot_hold_locked(c, s, n, h);
 	} else {
 		*h = (struct fd_hold){.fd = fd, .node = n, .kind = HOLD_TEMP};
@@ -325,7 +348,8 @@ static int open_kind(struct fdcache *c, struct node *n, enum fd_kind kind, bool 
 	struct slot *s = slot_find_locked(c, slot_key(n, kind));
 	if (s) {
 		s->last_ms = clock_coarse_ms();
-		s->pinned |= pin;
+		if (pin)
+			pin_locked(c, s);
 		slot_hold_locked(c, s, n, h);
 	}
 	pthread_mutex_unlock(&c->lock);
@@ -349,6 +373,25 @@ void fds_pin(struct fdcache *c, struct node *n)
 	for (enum fd_kind kind = FD_READ; kind <= FD_WRITE; kind++)
 		if (open_kind(c, n, kind, true, &h) == 0)
 			fds_put(c, &h);
+}
+
+void fds_give_write(struct fdcache *c, struct node *n, int fd)
+{
+	struct fd_hold h;
+	keep_or_lend(c, n, FD_WRITE, fd, false, &h);
+	fds_put(c, &h);
+}
+
+void fds_close_write(struct fdcache *c, struct node *n)
+{
+	int fd = -1;
+	pthread_mutex_lock(&c->lock);
+	struct slot *s = slot_find_locked(c, slot_key(n, FD_WRITE));
+	if (s && s->users == 0 && !s->pinned)
+		fd = slot_clear_locked(c, s);
+	pthread_mutex_unlock(&c->lock);
+	if (fd >= 0)
+		close(fd);
 }
 
 void fds_put(struct fdcache *c, struct fd_hold *h)

@@ -3,7 +3,7 @@
  *
  * Three kinds: an O_PATH descriptor per node (keeps a file that is deleted outside reachable; the
  * least recently used ones are closed beyond the limit and found again by parent and name, checked by
- * device and inode), and small pools of descriptors for reading and for writing. Nothing is told when
+ * device, inode and birth time), and small pools of descriptors for reading and for writing. Nothing is told when
  * programs close a file (FUSE.md), so write descriptors are closed by fds_expire() a few
  * milliseconds after their last use: an open one would make execve() of the real file fail.
  *
@@ -44,8 +44,14 @@ void fds_put(struct fdcache *c, struct fd_hold *h);
 /* Takes over fd as the O_PATH descriptor of n, or closes it when there is one. */
 void fds_give_path(struct fdcache *c, struct node *n, int fd);
 
+/* Takes over fd, open for reading and writing, as the write descriptor of n: it was just created. */
+void fds_give_write(struct fdcache *c, struct node *n, int fd);
+
+/* The program that created n has closed it: its write descriptor goes now, if nobody uses it. */
+void fds_close_write(struct fdcache *c, struct node *n);
+
 /* Keeps descriptors for reading and writing as far as they can be had now, until the node goes: before
- * a mode change that would forbid opening them later. */
+ * a mode change that would forbid opening them later. At most half of the pool is kept so. */
 void fds_pin(struct fdcache *c, struct node *n);
 
 /* Closes all that belongs to n; nobody else may be using it (it is dead). */

@@ -169,10 +169,10 @@ static int build(struct change *c, struct steps *s)
 static int finish_create(struct change *c)
 {
 	int rc = change_entry(c, c->node, c->name);
-	if (rc == 0 && !change_handle_new(c, -1)) {
-		lookup_forget(c->o, c->out.e.ino, 1);
-		rc = -ENOMEM;
-	}
+	c->fi.keep_cache = 1;
+	/* The gateway keeps open only a file whose mode forbids its own writing (and bounds those). */
+	if (rc == 0 && !(c->mode & S_IWUSR))
+		change_handle_new(c, -1);
 	return rc;
 }
 
@@ -256,19 +256,20 @@ void foreign_submit(struct change *c)
 		change_keep_reachable(c->o, c->node2, c->name2);
 	/* on_done() may run before this is over: it waits for the lock, then for the last step. */
 	pthread_mutex_lock(&c->lock);
-	c->n_steps = s.n;
-	unsigned failed = 0;
 	for (unsigned i = 0; i < s.n; i++) {
+		if (rc < 0) { /* one failed: what comes after it is not to be applied either */
+			mutation_free(s.m[i]);
+			continue;
+		}
 		rc = router_submit(c->o->router, &c->pass, s.m[i], on_done, c, &c->tickets[i]);
 		if (rc < 0) {
-			c->tickets[i] = NULL;
-			c->error = c->error ? c->error : rc;
-			failed++;
-		} else if (c->interrupted) {
-			router_cancel(c->o->router, c->tickets[i]);
+			c->error = rc;
+			continue;
 		}
+		c->n_steps++;
+		if (c->interrupted)
+			router_cancel(c->o->router, c->tickets[i]);
 	}
-	c->n_steps -= failed;
 	bool none = c->n_steps == 0;
 	pthread_mutex_unlock(&c->lock);
 	if (none)
@@ -285,10 +286,7 @@ void foreign_release(struct overlay *o, struct node *n, const struct change_hand
 {
 	char path[PATH_MAX];
 	struct lookup_stat ls;
-	/* Only a file whose mode forbids its own writing is kept open there. */
-	if (lookup_stat_node(o, n, &ls) < 0 || ls.st.st_mode & S_IWUSR)
-		return;
-	if (change_path(o, n, NULL, path) < 0)
+	if (lookup_stat_node(o, n, &ls) < 0 || change_path(o, n, NULL, path) < 0)
 		return;
 	struct mutation *m = mutation_new(MUTATION_RELEASE);
 	if (!m)

@@ -48,22 +48,41 @@ static int open_new(struct change *c, int dir)
 	return fd < 0 ? -errno : fd;
 }
 
+/* The creating descriptor goes to the cache, but for a file that cannot be opened like that again. */
+static int keep_created(struct change *c, struct node *n, int fd, mode_t mode)
+{
+	bool again = c->o->privileged || (mode & 0600) == 0600;
+	if (again && (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDWR) {
+		fds_give_write(c->o->fds, n, fd);
+		return 0;
+	}
+	if (change_handle_new(c, fd))
+		return 0;
+	lookup_forget(c->o, node_id(n), 1);
+	close(fd);
+	return -ENOMEM;
+}
+
 static int apply_create(struct change *c, int dir)
 {
 	struct creds saved;
+	struct lookup_stat ls;
+	struct node *n = NULL;
+	coherence_watch(c->o, c->node);
 	become_caller(c, &saved);
 	int fd = open_new(c, dir);
 	creds_restore(&saved);
 	if (fd < 0)
 		return fd;
-	int rc = change_entry(c, c->node, c->name);
-	if (rc == 0 && !change_handle_new(c, fd)) {
-		lookup_forget(c->o, c->out.e.ino, 1);
-		rc = -ENOMEM;
-	}
-	if (rc < 0)
+	int rc = lookup_statx(fd, "", &ls);
+	if (rc == 0)
+		rc = lookup_intern(c->o, c->node, c->name, &ls, true, &c->out.e, &n);
+	if (rc < 0) {
 		close(fd);
-	return rc;
+		return rc;
+	}
+	c->fi.keep_cache = 1;
+	return keep_created(c, n, fd, ls.st.st_mode);
 }
 
 static int make_named(struct change *c, int dir)
@@ -153,6 +172,15 @@ static void drop_suid(struct change *c, int fd)
 		(void)fchmod(fd, st.st_mode & 07777 & ~drop);
 }
 
+/* The handle's descriptor, else one of the cache: then h holds it (h->fd was -1). Negative errno. */
+static int write_fd(struct change *c, struct fd_hold *h)
+{
+	if (c->handle && c->handle->fd >= 0)
+		return c->handle->fd;
+	int rc = fds_open(c->o->fds, c->node, FD_WRITE, h);
+	return rc < 0 ? rc : h->fd;
+}
+
 static int write_all(struct change *c, int fd)
 {
 	struct iovec iov = {.iov_base = (void *)(uintptr_t)c->data, .iov_len = c->size};
@@ -175,13 +203,9 @@ static int apply_write(struct change *c)
 {
 	struct fd_hold h = {.fd = -1};
 	struct lookup_stat ls;
-	int rc = 0, fd = c->handle ? c->handle->fd : -1;
-	if (fd < 0) {
-		rc = fds_open(c->o->fds, c->node, FD_WRITE, &h);
-		if (rc < 0)
-			return rc;
-		fd = h.fd;
-	}
+	int rc = 0, fd = write_fd(c, &h);
+	if (fd < 0)
+		return fd;
 	if (lookup_statx(fd, "", &ls) == 0)
 		change_begin_content(c, c->node, ls.stamp);
 	drop_suid(c, fd);
@@ -200,13 +224,10 @@ static int apply_write(struct change *c)
 static int set_size(struct change *c)
 {
 	struct fd_hold h = {.fd = -1};
-	int fd = c->handle ? c->handle->fd : -1;
-	if (fd < 0) {
-		int rc = fds_open(c->o->fds, c->node, FD_WRITE, &h);
-		if (rc < 0)
-			return rc;
-		fd = h.fd;
-	}
+	int fd = write_fd(c, &h);
+	if (fd < 0)
+		return fd;
+	drop_suid(c, fd);
 	int rc = ftruncate(fd, c->attr.st_size) < 0 ? -errno : 0;
 	if (h.fd >= 0)
 		fds_put(c->o->fds, &h);
@@ -278,17 +299,18 @@ static int apply_xattr(struct change *c, int fd)
 
 static int apply_fallocate(struct change *c)
 {
-	struct fd_hold h;
+	struct fd_hold h = {.fd = -1};
 	struct lookup_stat ls;
-	int rc = fds_open(c->o->fds, c->node, FD_WRITE, &h);
-	if (rc < 0)
-		return rc;
-	if (lookup_statx(h.fd, "", &ls) == 0)
+	int rc = 0, fd = write_fd(c, &h);
+	if (fd < 0)
+		return fd;
+	if (lookup_statx(fd, "", &ls) == 0)
 		change_begin_content(c, c->node, ls.stamp);
-	rc = fallocate(h.fd, c->flags, c->off, c->length) < 0 ? -errno : 0;
-	if (lookup_statx(h.fd, "", &ls) == 0)
+	rc = fallocate(fd, c->flags, c->off, c->length) < 0 ? -errno : 0;
+	if (lookup_statx(fd, "", &ls) == 0)
 		change_end_content(c, c->node, ls.stamp);
-	fds_put(c->o->fds, &h);
+	if (h.fd >= 0)
+		fds_put(c->o->fds, &h);
 	return rc;
 }
 

@@ -7,13 +7,15 @@
 #include <time.h>
 
 #include "fs/coherence.h"
+#include "fs/lookup.h"
 #include "manager/base/cleanup.h"
 #include "manager/base/log.h"
+#include "manager/base/path.h"
 
 struct item {
 	struct item *next;
 	fuse_ino_t ino;
-	bool data;
+	bool data, expire;
 	char name[]; /* "" for an inode */
 };
 
@@ -85,17 +87,45 @@ struct invalidate *invalidate_free(struct invalidate *v)
 	return NULL;
 }
 
+/*
+ * The kernel let go of a repo's name; for those whose working directory lies in the repo it would have
+ * no path (getcwd() fails) until somebody looks it up. This thread holds no request, so it may.
+ */
+static void look_up_again(struct overlay *o, const char *name)
+{
+	CLEANUP(freep) char *path = path_join(o->mountpoint, name);
+	struct stat st;
+	if (path && lstat(path, &st) < 0 && errno != ENOENT)
+		log_warn("event=lookup path=\"%s\" error=\"%m\"", path);
+}
+
 /* -ENOENT only says that the kernel did not have it. */
 static void tell(struct overlay *o, const struct item *it)
 {
-	if (it->name[0]) {
-		fuse_lowlevel_notify_inval_entry(o->se, it->ino, it->name, strlen(it->name));
+	if (it->expire) {
+		/* A kernel that cannot (before 6.2) still has the name right. */
+		fuse_lowlevel_notify_expire_entry(o->se, it->ino, it->name, strlen(it->name));
 		return;
 	}
-	struct node *n = node_get(o->nodes, it->ino);
-	fuse_lowlevel_notify_inval_inode(o->se, it->ino, it->data ? 0 : -1, 0);
-	if (n && it->data && (n->flags & NODE_REG) && n->changing)
+	if (it->name[0]) {
+		fuse_lowlevel_notify_inval_entry(o->se, it->ino, it->name, strlen(it->name));
+		if (it->ino == FUSE_ROOT_ID)
+			look_up_again(o, it->name);
+		return;
+	}
+	struct node *n = it->data ? node_hold(o->nodes, it->ino) : NULL;
+	bool file = n && n->flags & NODE_REG;
+	bool met = file && n->changing;
+	if (met)
 		atomic_fetch_or(&n->flags, NODE_RECHECK);
+	fuse_lowlevel_notify_inval_inode(o->se, it->ino, it->data ? 0 : -1, 0);
+	if (met || (file && n->changing)) {
+		atomic_fetch_or(&n->flags, NODE_RECHECK);
+		if (!n->changing) /* it ended meanwhile and may not have seen the mark */
+			coherence_changed(o, n);
+	}
+	if (n)
+		lookup_forget(o, it->ino, 1);
 }
 
 /* Waits up to IDLE_MS for more; false when none came. */
@@ -171,7 +201,7 @@ static void start_locked(struct invalidate *v, struct queue *q)
 		log_error("event=invalidate error=\"no thread: %m\"");
 }
 
-static void enqueue(struct overlay *o, uint16_t repo, fuse_ino_t ino, const char *name, bool data)
+static void enqueue(struct overlay *o, uint16_t repo, struct item what, const char *name)
 {
 	struct invalidate *v = o->invalidate;
 	size_t len = name ? strlen(name) : 0;
@@ -180,7 +210,7 @@ static void enqueue(struct overlay *o, uint16_t repo, fuse_ino_t ino, const char
 		log_error("event=invalidate error=\"out of memory\"");
 		return;
 	}
-	*it = (struct item){.ino = ino, .data = data};
+	memcpy(it, &what, sizeof(what));
 	memcpy(it->name, name ? name : "", len + 1);
 	LOCK_SCOPE(&v->lock);
 	struct queue *q = v->stop ? NULL : queue_locked(v, repo);
@@ -198,10 +228,15 @@ static void enqueue(struct overlay *o, uint16_t repo, fuse_ino_t ino, const char
 
 void invalidate_entry(struct overlay *o, uint16_t repo, fuse_ino_t parent, const char *name)
 {
-	enqueue(o, repo, parent, name, false);
+	enqueue(o, repo, (struct item){.ino = parent}, name);
+}
+
+void invalidate_expire(struct overlay *o, uint16_t repo, fuse_ino_t parent, const char *name)
+{
+	enqueue(o, repo, (struct item){.ino = parent, .expire = true}, name);
 }
 
 void invalidate_inode(struct overlay *o, uint16_t repo, fuse_ino_t ino, bool data)
 {
-	enqueue(o, repo, ino, NULL, data);
+	enqueue(o, repo, (struct item){.ino = ino, .data = data}, NULL);
 }

@@ -13,5 +13,9 @@ struct invalidate *invalidate_free(struct invalidate *v);
 /* The name in a directory (positive or negative). repo: whose queue. */
 void invalidate_entry(struct overlay *o, uint16_t repo, fuse_ino_t parent, const char *name);
 
+/* The same, but only ask for it again: a directory that is right stays the working directory of those
+ * who are in it. */
+void invalidate_expire(struct overlay *o, uint16_t repo, fuse_ino_t parent, const char *name);
+
 /* data: attributes and all cached content (of a directory: its cached listing), else attributes only. */
 void invalidate_inode(struct overlay *o, uint16_t repo, fuse_ino_t ino, bool data);

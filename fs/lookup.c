@@ -106,15 +106,26 @@ bool lookup_hidden(struct overlay *o, const struct node *parent, const char *nam
 	       node_dev(o->nodes, parent) == o->under_dev;
 }
 
+/*
+ * The watch of its directory does not tell all of what becomes of it: the times and the size of a
+ * directory change with what is made in it, and a file with several names also changes through those
+ * that nobody watches.
+ */
+static bool needs_watch(const struct stat *st)
+{
+	return S_ISDIR(st->st_mode) || st->st_nlink > 1;
+}
+
 double lookup_attr_timeout(struct overlay *o, struct node *n, const struct stat *st)
 {
 	struct node *parent = NULL;
 	char name[NODE_NAME_MAX];
-	if (S_ISDIR(st->st_mode) && n->wd >= 0)
+	if (n->wd >= 0)
 		return LOOKUP_FOREVER;
-	/* A file with several names also changes through those that nobody watches. */
-	if (!S_ISDIR(st->st_mode) && st->st_nlink > 1)
-		return coherence_watch(o, n) ? LOOKUP_FOREVER : LOOKUP_UNWATCHED;
+	if (needs_watch(st)) {
+		coherence_watch(o, n); /* for the next time: st is older than the watch */
+		return LOOKUP_UNWATCHED;
+	}
 	if (n->flags & NODE_UNLINKED)
 		return LOOKUP_FOREVER;
 	if (node_name_nth(o->nodes, n, 0, &parent, name) && parent->wd >= 0)
@@ -122,42 +133,61 @@ double lookup_attr_timeout(struct overlay *o, struct node *n, const struct stat 
 	return LOOKUP_UNWATCHED;
 }
 
+/* What lies in a directory belongs to its repo, but for the root of another one. */
+static void inherit_repo(struct overlay *o, const struct node *parent, struct node *n)
+{
+	if (parent->index == NODE_ROOT_ID || n->flags & NODE_REPO_ROOT)
+		return;
+	uint16_t repo = parent->repo;
+	if (atomic_exchange(&n->repo, repo) != repo && n->flags & NODE_DIR)
+		repos_reown(o); /* it was moved here from another repo, with all that lies in it */
+}
+
 int lookup_intern(struct overlay *o, struct node *parent, const char *name,
 		  const struct lookup_stat *ls, bool own, struct fuse_entry_param *e,
 		  struct node **node)
 {
-	uint16_t repo = parent->repo;
+	struct lookup_stat now = *ls;
 	uint32_t type = S_ISDIR(ls->st.st_mode) ? NODE_DIR : S_ISREG(ls->st.st_mode) ? NODE_REG : 0;
-	if (type == NODE_DIR)
-		repo = repos_of_dir(o->repos, ls->st.st_dev, ls->st.st_ino, repo);
 	struct node_key key = {
 		.dev = ls->st.st_dev,
 		.ino = ls->st.st_ino,
 		.born = ls->born,
 		.flags = type,
 		.stamp = ls->stamp,
-		.repo = repo,
+		.repo = parent->repo,
 	};
 	struct node *n = NULL;
 	bool made = false;
 	int rc = node_intern(o->nodes, &key, parent, name, own, &n, &made);
 	if (rc < 0)
 		return rc;
-	if (!made && type == NODE_DIR)
-		n->repo = repo;
-	if (!made && type == NODE_REG)
-		coherence_seen(o, n, ls->stamp);
+	inherit_repo(o, parent, n);
+	/* What changed before there was a watch was told to nobody: look again. */
+	if (n->wd == -1 && needs_watch(&now.st) && coherence_watch(o, n) &&
+	    lookup_stat_node(o, n, &now) < 0)
+		now = *ls;
+	if (type == NODE_REG && (!made || now.stamp != ls->stamp))
+		coherence_seen(o, n, now.stamp);
 	*e = (struct fuse_entry_param){
 		.ino = node_id(n),
-		.attr = ls->st,
-		.attr_timeout = lookup_attr_timeout(o, n, &ls->st),
+		.attr = now.st,
+		.attr_timeout = lookup_attr_timeout(o, n, &now.st),
 		.entry_timeout = parent->wd >= 0 ? LOOKUP_FOREVER : LOOKUP_UNWATCHED,
 	};
-	if (type == NODE_DIR) /* its own attributes are told by the parent's watch */
-		e->attr_timeout = e->entry_timeout;
 	if (node)
 		*node = n;
 	return 0;
+}
+
+/* The kernel is about to hear that there is no such name: should we believe otherwise, then the event
+ * that is on its way is not one of our own changes alone. */
+static void disown(struct overlay *o, struct node *parent, const char *name)
+{
+	bool own = false;
+	struct node *n = node_name_find(o->nodes, parent, name, &own);
+	if (n)
+		lookup_forget(o, node_id(n), 1);
 }
 
 void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -181,8 +211,7 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		reply_err(req, p ? -ENOENT : -ESTALE);
 		return;
 	}
-	/* Watched and counted before looking: a change from outside after that is told or waited for. */
-	p->looking++;
+	/* Watched before looking: a change from outside after that is told. */
 	bool watched = coherence_watch(o, p);
 	struct fd_hold h;
 	struct lookup_stat ls;
@@ -193,8 +222,8 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	}
 	if (rc == 0)
 		rc = lookup_intern(o, p, name, &ls, false, &e, NULL);
-	p->looking--;
 	if (rc == -ENOENT) { /* ino 0: the kernel keeps that there is none */
+		disown(o, p, name);
 		e.entry_timeout = watched ? LOOKUP_FOREVER : LOOKUP_UNWATCHED;
 		fuse_reply_entry(req, &e);
 	} else if (rc < 0) {

@@ -6,11 +6,12 @@
 #include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "manager/base/cleanup.h"
 #include "manager/base/clock.h"
 #include "manager/base/log.h"
 
@@ -30,23 +31,14 @@ struct loop {
 	struct overlay *o;
 	int fd; /* borrowed from the session */
 	unsigned spin_us;
-	sigset_t sleep_mask; /* signals blocked while a worker sleeps: all that were, but SIGUSR2 */
-	sem_t token;         /* posted to hand it over */
-	sem_t wake_watch;    /* posted when requests come again */
+	sem_t token;      /* posted to hand it over */
+	sem_t wake_watch; /* posted when requests come again */
 	_Atomic int state;
 	_Atomic uint64_t served; /* requests received: how the watch sees that time passes on one */
 	_Atomic bool watching, stop;
 	unsigned n;
 	pthread_t *threads; /* owned */
 };
-
-/* Set while loop_run() runs, for loop_stop(). */
-static struct loop *_Atomic running;
-
-static void on_wake(int sig)
-{
-	(void)sig; /* its only purpose is to end a poll(2) with EINTR */
-}
 
 static void note(struct overlay *o, const struct fuse_buf *buf, ssize_t len)
 {
@@ -68,12 +60,11 @@ static bool more_to_read(const struct loop *l)
 	return poll(&p, 1, 0) > 0;
 }
 
-/* SIGUSR2 is blocked but in here: loop_stop() cannot come between the look at the session and the sleep. */
 static void sleep_until_more(const struct loop *l)
 {
-	struct pollfd p = {.fd = l->fd, .events = POLLIN};
-	if (!fuse_session_exited(l->o->se))
-		ppoll(&p, 1, NULL, &l->sleep_mask);
+	struct pollfd p[2] = {{.fd = l->fd, .events = POLLIN},
+			      {.fd = l->o->stop_fd, .events = POLLIN}};
+	poll(p, 2, -1);
 }
 
 /* Next request into buf: its length; 0 when the session is over. */
@@ -176,11 +167,9 @@ static void run_threads(struct loop *l, unsigned n)
 	for (l->n = 0; l->n < n; l->n++)
 		if (pthread_create(&l->threads[l->n], NULL, work, l) != 0)
 			break;
-	running = l;
 	give_token(l);
 	for (unsigned i = 0; i < l->n; i++)
 		pthread_join(l->threads[i], NULL);
-	running = NULL;
 	l->stop = true;
 	sem_post(&l->wake_watch);
 	if (watched)
@@ -195,15 +184,8 @@ int loop_run(struct overlay *o, unsigned n)
 		.spin_us = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? SPIN_US : 0,
 		.threads = calloc(n, sizeof(pthread_t)),
 	};
-	struct sigaction sa = {.sa_handler = on_wake};
 	if (!l.threads)
 		return -ENOMEM;
-	sigset_t usr2;
-	sigaction(SIGUSR2, &sa, NULL);
-	sigemptyset(&usr2);
-	sigaddset(&usr2, SIGUSR2);
-	pthread_sigmask(SIG_BLOCK, &usr2, &l.sleep_mask);
-	sigdelset(&l.sleep_mask, SIGUSR2);
 	fcntl(l.fd, F_SETFL, fcntl(l.fd, F_GETFL) | O_NONBLOCK);
 	sem_init(&l.token, 0, 0);
 	sem_init(&l.wake_watch, 0, 0);
@@ -217,8 +199,66 @@ int loop_run(struct overlay *o, unsigned n)
 
 void loop_stop(struct overlay *o)
 {
-	struct loop *l = running;
 	fuse_session_exit(o->se);
-	for (unsigned i = 0; l && i < l->n; i++)
-		pthread_kill(l->threads[i], SIGUSR2);
+	eventfd_write(o->stop_fd, 1);
+}
+
+/* ---- after that ---- */
+
+struct loop_refusal {
+	struct overlay *o;
+	pthread_t thread;
+	int end; /* eventfd */
+};
+
+static void refuse_one(struct overlay *o, struct fuse_buf *buf)
+{
+	if (fuse_session_receive_buf(o->se, buf) < (int)sizeof(struct fuse_in_header))
+		return;
+	const struct fuse_in_header *in = buf->mem;
+	if (in->opcode == FUSE_FORGET || in->opcode == FUSE_BATCH_FORGET ||
+	    in->opcode == FUSE_INTERRUPT)
+		return; /* these have no answer */
+	struct fuse_out_header out = {.len = sizeof(out), .error = -ENOTCONN, .unique = in->unique};
+	ssize_t n = write(fuse_session_fd(o->se), &out, sizeof(out));
+	(void)n; /* whoever asked may be gone */
+}
+
+static void *refuse(void *arg)
+{
+	struct loop_refusal *r = arg;
+	struct fuse_buf buf = {0};
+	struct pollfd p[2] = {{.fd = fuse_session_fd(r->o->se), .events = POLLIN},
+			      {.fd = r->end, .events = POLLIN}};
+	while (poll(p, 2, -1) < 0 || (!p[1].revents && !(p[0].revents & (POLLERR | POLLHUP))))
+		if (p[0].revents & POLLIN)
+			refuse_one(r->o, &buf);
+	free(buf.mem);
+	return NULL;
+}
+
+struct loop_refusal *loop_refuse(struct overlay *o)
+{
+	struct loop_refusal *r = calloc(1, sizeof(*r));
+	if (!r)
+		return NULL;
+	r->o = o;
+	r->end = eventfd(0, EFD_CLOEXEC);
+	int fd = fuse_session_fd(o->se);
+	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+	if (r->end >= 0 && pthread_create(&r->thread, NULL, refuse, r) == 0)
+		return r;
+	closep(&r->end);
+	free(r);
+	return NULL;
+}
+
+void loop_refuse_end(struct loop_refusal *r)
+{
+	if (!r)
+		return;
+	eventfd_write(r->end, 1);
+	pthread_join(r->thread, NULL);
+	closep(&r->end);
+	free(r);
 }

@@ -16,3 +16,10 @@ int loop_run(struct overlay *o, unsigned n);
 
 /* Ends loop_run() after the requests in hand. Any thread. */
 void loop_stop(struct overlay *o);
+
+/* After loop_run(), until the end of the session: every request that still comes is refused at once, so
+ * that nobody waits in the kernel with something locked. NULL when there is no thread for it; then nothing
+ * is refused, and those wait for the end of the connection. */
+struct loop_refusal;
+struct loop_refusal *loop_refuse(struct overlay *o);
+void loop_refuse_end(struct loop_refusal *r);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -187,6 +188,8 @@ static struct fuse_lowlevel_ops operations(void)
 		.lseek = op_lseek,
 		.readdir = op_readdir,
 		.readdirplus = op_readdirplus,
+		.fsync = op_fsync,
+		.fsyncdir = op_fsync,
 	};
 	change_ops(&ops);
 	return ops;
@@ -223,6 +226,9 @@ static int note_under(struct overlay *o, struct err *e)
 static int build(struct overlay *o, struct err *e)
 {
 	o->privileged = geteuid() == 0;
+	o->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (o->stop_fd < 0)
+		return -errno;
 	umask(0); /* the kernel has applied the caller's */
 	int rc = note_under(o, e);
 	if (rc == 0)
@@ -244,20 +250,25 @@ static int build(struct overlay *o, struct err *e)
 
 static void tear_down(struct overlay *o)
 {
-	/* The router first: it answers what still waits, and only then can nothing be locked in the kernel
-	 * that a notification would wait for. */
+	/* What still asks is refused, and the router answers what waits: so nothing stays locked in the
+	 * kernel that a notification under way waits for. */
+	struct loop_refusal *refusal = o->se ? loop_refuse(o) : NULL;
+	coherence_stop(o->coherence);
 	if (o->repos && o->router) {
 		struct router *r = o->router;
 		o->repos = repos_free(o, o->repos);
 		o->router = router_free(r);
 	}
-	if (o->se)
-		fuse_session_unmount(o->se);
-	o->coherence = coherence_free(o, o->coherence);
+	sync_end(o);
 	o->invalidate = invalidate_free(o->invalidate);
-	if (o->se)
+	loop_refuse_end(refusal);
+	if (o->se) {
+		fuse_session_unmount(o->se);
 		fuse_session_destroy(o->se);
+	}
+	o->coherence = coherence_free(o->coherence);
 	change_handles_free(o);
+	closep(&o->stop_fd);
 	o->control = control_free(o->control);
 	o->fds = fdcache_free(o->fds);
 	o->nodes = nodes_free(o->nodes);
@@ -361,6 +372,7 @@ int mount_serve(struct config *c, const struct options *opt, int *ready_fd, stru
 		.config = c,
 		.mountpoint = opt->mountpoint,
 		.ready_fd = ready_fd,
+		.stop_fd = -1,
 		.handles_lock = PTHREAD_MUTEX_INITIALIZER,
 	};
 	sigset_t set;

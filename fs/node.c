@@ -55,6 +55,7 @@ struct nodes {
 	 * away by a change: the next node_forget() frees them. */
 	uint32_t orphans[MAX_ORPHANS];
 	unsigned n_orphans;
+	bool more_orphans; /* there was no room for all: look at every node */
 };
 
 static int region_reserve(struct region *r, size_t bytes)
@@ -360,8 +361,12 @@ static void drop_name_locked(struct nodes *t, uint32_t *slot)
 	t->by_name.count--;
 	detach_from_node_locked(t, index);
 	struct node *parent = node_ptr(t, m->parent);
-	if (--parent->children == 0 && parent->nlookup == 0 && t->n_orphans < MAX_ORPHANS)
-		t->orphans[t->n_orphans++] = parent->index;
+	if (--parent->children == 0 && parent->nlookup == 0) {
+		if (t->n_orphans < MAX_ORPHANS)
+			t->orphans[t->n_orphans++] = parent->index;
+		else
+			t->more_orphans = true;
+	}
 	free_name(t, index);
 }
 
@@ -490,8 +495,15 @@ struct node *node_forget(struct nodes *t, struct node *n, uint64_t count)
 	n->nlookup -= count < n->nlookup ? count : n->nlookup;
 	free_if_unused_locked(t, n, &dead);
 	/* Freeing a node frees its names, which may leave their parents without use. */
-	while (t->n_orphans)
-		free_if_unused_locked(t, node_ptr(t, t->orphans[--t->n_orphans]), &dead);
+	while (t->n_orphans || t->more_orphans) {
+		uint32_t all = t->more_orphans ? t->node_end : NODE_ROOT_ID;
+		t->more_orphans = false;
+		for (uint32_t i = NODE_ROOT_ID; i < all; i++)
+			if (node_ptr(t, i)->ino) /* 0: free */
+				free_if_unused_locked(t, node_ptr(t, i), &dead);
+		while (t->n_orphans)
+			free_if_unused_locked(t, node_ptr(t, t->orphans[--t->n_orphans]), &dead);
+	}
 	return dead;
 }
 

@@ -27,6 +27,7 @@ enum {
 	NODE_CONTENDED = 16, /* also written from outside: own events are not trusted */
 	NODE_RECHECK = 32,   /* an invalidation met a write in flight: do it again after that */
 	NODE_DEAD = 64,      /* forgotten, not yet buried */
+	NODE_DOUBT = 128,    /* somebody outside wrote it at the same time as we did */
 };
 
 enum { NODE_NONE = 0 }; /* index and name record 0 are never used */
@@ -44,7 +45,6 @@ struct node {
 	_Atomic uint32_t session; /* router session that changed it last; 0: none */
 	_Atomic uint32_t flags;   /* NODE_* */
 	_Atomic int32_t wd;       /* inotify watch; -1: none, -2: none can be had */
-	_Atomic uint16_t looking; /* directory: lookups and readdirs under way */
 	_Atomic uint16_t changing;   /* changes through the mount under way */
 	uint16_t dev;                /* index in nodes_dev() */
 	_Atomic uint16_t repo;       /* index of the owner in the mount's repos */

@@ -49,9 +49,11 @@ struct overlay {
 	ino_t under_ino; /* hidden in the tree, for to stat it would ask ourselves */
 	char under_name[NODE_NAME_MAX];
 	bool privileged;              /* runs as root: acts for the caller */
+	int stop_fd;                  /* owned; eventfd: readable once loop_stop() was called */
 	int *ready_fd;                /* written to once the kernel said INIT; NULL: nobody waits */
 	pthread_mutex_t handles_lock; /* leaf */
-	struct change_handle *handles;              /* protected by handles_lock; owned: change.h */
+	struct change_handle *handles; /* protected by handles_lock; owned: change.h */
+	_Atomic unsigned syncing;      /* fsyncs under way, each on a thread of its own: sync.c */
 	_Atomic uint64_t requests[OVERLAY_OPCODES]; /* received, by opcode: <mount>/.rrm/stats */
 };
 
@@ -85,6 +87,12 @@ void read_thread_end(void);
 void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
 void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		    struct fuse_file_info *fi);
+
+/* sync.c */
+void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
+
+/* Waits for those under way; no more may come. */
+void sync_end(struct overlay *o);
 
 /* change.c sets the operations that change something */
 void change_ops(struct fuse_lowlevel_ops *ops);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "fs/change.h"
 #include "fs/control.h"
 #include "fs/lookup.h"
 #include "manager/base/clock.h"
@@ -61,14 +62,16 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
 	}
 	if (n->flags & NODE_RECHECK)
 		wait_for_write(n);
-	int rc = fds_open(o->fds, n, FD_READ, &h);
+	/* Its maker may read it, whatever its mode says by now. */
+	int made = change_made_fd(fi);
+	int rc = made >= 0 ? 0 : fds_open(o->fds, n, FD_READ, &h);
 	if (rc < 0) {
 		reply_err(req, rc);
 		return;
 	}
 	size_t got = 0;
 	while (got < size) {
-		ssize_t r = pread(h.fd, buf + got, size - got, off + (off_t)got);
+		ssize_t r = pread(made >= 0 ? made : h.fd, buf + got, size - got, off + (off_t)got);
 		if (r < 0 && errno == EINTR)
 			continue;
 		if (r < 0)
@@ -77,7 +80,8 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
 			break;
 		got += (size_t)r;
 	}
-	fds_put(o->fds, &h);
+	if (made < 0)
+		fds_put(o->fds, &h);
 	if (rc < 0 && got == 0)
 		reply_err(req, rc);
 	else

@@ -14,6 +14,8 @@
 #include "manager/base/cleanup.h"
 #include "manager/base/log.h"
 
+enum { OWNER_DEPTH = 4096 };
+
 /* Entries are added and marked gone, never removed or moved: what reads them needs no lock after it has
  * the pointer. */
 struct repos {
@@ -35,13 +37,20 @@ int repos_new(struct repos **out)
 	return 0;
 }
 
+static void entry_free(struct repos_entry *re)
+{
+	if (re)
+		repo_free(re->info);
+	free(re);
+}
+
 struct repos *repos_free(struct overlay *o, struct repos *r)
 {
 	if (!r)
 		return NULL;
 	for (uint16_t i = 0; i < r->n; i++) {
 		router_repo_put(o->router, r->items[i]->rr);
-		free(r->items[i]);
+		entry_free(r->items[i]);
 	}
 	pthread_rwlock_destroy(&r->lock);
 	pthread_mutex_destroy(&r->reload);
@@ -77,16 +86,71 @@ struct repos_entry *repos_named(struct repos *r, const char *name)
 	return found;
 }
 
-uint16_t repos_of_dir(struct repos *r, dev_t dev, ino_t ino, uint16_t fallback)
+bool repos_root_called(struct repos *r, const char *name)
 {
-	uint16_t found = fallback;
+	bool found = false;
 	pthread_rwlock_rdlock(&r->lock);
-	for (uint16_t i = 0; i < r->n; i++)
-		if (r->items[i]->ino == ino && r->items[i]->dev == dev && !r->items[i]->gone)
-			found = i;
+	for (uint16_t i = 0; i < r->n && !found; i++) {
+		const char *slash = strrchr(r->items[i]->info->root, '/');
+		found = strcmp(slash ? slash + 1 : "", name) == 0;
+	}
 	pthread_rwlock_unlock(&r->lock);
 	return found;
 }
+
+/* ---- whose is what ---- */
+
+struct id_list {
+	uint64_t *ids; /* owned */
+	size_t n, max;
+};
+
+static void collect_id(struct node *n, void *arg)
+{
+	struct id_list *l = arg;
+	if (l->n == l->max) {
+		size_t max = l->max ? l->max * 2 : 1024;
+		uint64_t *grown = realloc(l->ids, max * sizeof(*grown));
+		if (!grown)
+			return;
+		l->ids = grown;
+		l->max = max;
+	}
+	l->ids[l->n++] = node_id(n);
+}
+
+/* The repo of the nearest root above n; what it has when there is none. */
+static uint16_t owner_of(struct overlay *o, struct node *n)
+{
+	char name[NODE_NAME_MAX];
+	struct node *at = n;
+	for (unsigned depth = 0; depth < OWNER_DEPTH; depth++) {
+		if (at->flags & NODE_REPO_ROOT)
+			return at->repo;
+		if (!node_name_nth(o->nodes, at, 0, &at, name) || at->index == NODE_ROOT_ID)
+			break;
+	}
+	return n->repo;
+}
+
+void repos_reown(struct overlay *o)
+{
+	/* Twice: a node made meanwhile took the repo that its directory had before. */
+	for (int pass = 0; pass < 2; pass++) {
+		struct id_list l = {0};
+		nodes_each(o->nodes, collect_id, &l);
+		for (size_t i = 0; i < l.n; i++) {
+			struct node *n = node_hold(o->nodes, l.ids[i]);
+			if (!n)
+				continue;
+			n->repo = owner_of(o, n);
+			lookup_forget(o, l.ids[i], 1);
+		}
+		free(l.ids);
+	}
+}
+
+/* ---- the top directory ---- */
 
 void repos_root_attr(struct overlay *o, struct stat *st)
 {
@@ -160,8 +224,9 @@ static int open_root(struct overlay *o, struct repos_entry *re, uint16_t index)
 		close(fd);
 		return rc;
 	}
-	n->repo = index; /* it may be known already, as a directory of the repo around it */
+	/* It may be known already, as a directory of the repo around it. */
 	atomic_fetch_or(&n->flags, NODE_REPO_ROOT);
+	n->repo = index;
 	fds_give_path(o->fds, n, fd);
 	re->dev = ls.st.st_dev;
 	re->ino = ls.st.st_ino;
@@ -186,28 +251,59 @@ static void show(struct overlay *o, const char *name)
 	invalidate_inode(o, REPOS_NONE, FUSE_ROOT_ID, true);
 }
 
+static struct repos_entry *entry_new(struct overlay *o, const struct repo *info)
+{
+	struct repos_entry *re = calloc(1, sizeof(*re));
+	if (!re)
+		return NULL;
+	re->info = calloc(1, sizeof(*re->info));
+	if (re->info && repo_copy(re->info, info) == 0 &&
+	    router_repo_get(o->router, info, &re->rr) == 0)
+		return re;
+	entry_free(re);
+	return NULL;
+}
+
+/* The same repo was there before: it gets its index back, for there are only so many. */
+static uint16_t find_gone(struct repos *r, const struct repo *info)
+{
+	uint16_t i = 0;
+	for (; i < r->n; i++)
+		if (r->items[i]->gone && strcmp(r->items[i]->info->id, info->id) == 0 &&
+		    strcmp(r->items[i]->info->root, info->root) == 0 &&
+		    strcmp(r->items[i]->info->name, info->name) == 0)
+			break;
+	return i;
+}
+
 static void add_entry(struct overlay *o, const struct repo *info)
 {
 	struct repos *r = o->repos;
-	struct repos_entry *re = calloc(1, sizeof(*re));
-	if (!re || r->n == REPOS_MAX || router_repo_get(o->router, info, &re->rr) < 0) {
+	uint16_t index = find_gone(r, info);
+	struct repos_entry *re = index < r->n        ? r->items[index]
+				 : index < REPOS_MAX ? entry_new(o, info)
+						     : NULL;
+	if (!re) {
 		log_error("event=repo_add repo=%s error=\"no memory or more than %d repositories\"",
 			  info->id, REPOS_MAX);
-		free(re);
 		return;
 	}
-	re->info = router_repo_info(re->rr);
-	int rc = open_root(o, re, r->n);
+	int rc = open_root(o, re, index);
 	if (rc < 0) {
 		log_warn("event=repo_add repo=%s root=\"%s\" error=\"%s\"", info->id, info->root,
 			 strerror(-rc));
-		router_repo_put(o->router, re->rr);
-		free(re);
+		if (index == r->n) {
+			router_repo_put(o->router, re->rr);
+			entry_free(re);
+		}
 		return;
 	}
 	pthread_rwlock_wrlock(&r->lock);
-	r->items[r->n++] = re;
+	if (index == r->n)
+		r->items[r->n++] = re;
+	re->gone = false;
 	pthread_rwlock_unlock(&r->lock);
+	repos_reown(o);
 	show(o, re->info->name);
 }
 
@@ -219,6 +315,7 @@ static void remove_entry(struct overlay *o, struct repos_entry *re)
 	pthread_rwlock_unlock(&o->repos->lock);
 	atomic_fetch_and(&re->root->flags, ~(uint32_t)NODE_REPO_ROOT);
 	node_name_drop(o->nodes, top, re->info->name, NULL);
+	repos_reown(o);
 	show(o, re->info->name);
 	lookup_forget(o, node_id(re->root), 1);
 }
@@ -247,6 +344,8 @@ int repos_reload(struct overlay *o, struct err *e)
 		if (!re->gone && (!now || !same_place(re, now)))
 			remove_entry(o, re);
 	}
+	for (size_t k = 0; k < list.n; k++)
+		coherence_watch_root(o, list.items[k].root);
 	for (size_t k = 0; k < list.n; k++)
 		if (!find_id(r, list.items[k].id))
 			add_entry(o, &list.items[k]);

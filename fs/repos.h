@@ -6,16 +6,17 @@
 #include <sys/types.h>
 
 #include "fs/overlay.h"
+#include "manager/repo.h"
 
 enum { REPOS_MAX = 4096, REPOS_NONE = 0xffff };
 
 struct repos_entry {
-	struct router_repo *rr;  /* owned reference */
-	const struct repo *info; /* borrowed from rr */
-	struct node *root;       /* NULL while the root directory cannot be opened */
+	struct router_repo *rr; /* owned reference */
+	struct repo *info;      /* owned: as it was registered when this entry was made */
+	struct node *_Atomic root;
 	dev_t dev;
 	ino_t ino;
-	bool gone; /* unregistered since: not shown, files that are still open go on */
+	_Atomic bool gone; /* unregistered since: not shown, files that are still open go on */
 };
 
 int repos_new(struct repos **out);
@@ -29,8 +30,12 @@ int repos_reload(struct overlay *o, struct err *e);
 int repos_lookup(struct overlay *o, const char *name, struct fuse_entry_param *e);
 void repos_root_attr(struct overlay *o, struct stat *st);
 
-/* The repo whose root directory this is, else fallback: a nested repo owns its part. */
-uint16_t repos_of_dir(struct repos *r, dev_t dev, ino_t ino, uint16_t fallback);
+/* Sets the repo of every known node anew, by the nearest root of a repo above it: after a repo inside
+ * another came or went, and when a directory was moved from one to another. */
+void repos_reown(struct overlay *o);
+
+/* True when a registered repo's root has this name: what happens to such a directory may matter. */
+bool repos_root_called(struct repos *r, const char *name);
 
 /* Entry by index or by the name in the mount; NULL when there is none. The entry stays valid. */
 struct repos_entry *repos_at(struct repos *r, uint16_t index);

@@ -88,3 +88,13 @@ void mountstate_deinit(struct mountstate *m)
 	free(m->mountpoint);
 	m->mountpoint = NULL;
 }
+
+bool mountstate_place(const struct config *c, const char *name, char **out)
+{
+	struct mountstate m;
+	bool up = mountstate_read(c, &m) == 0;
+	*out = path_join(up ? m.mountpoint : c->mountpoint, name);
+	if (up)
+		mountstate_deinit(&m);
+	return up;
+}

@@ -22,3 +22,7 @@ void mountstate_clear(const struct config *c);
 /* 0 when a living rrm-mount serves this base; -ENOENT otherwise. mountstate_deinit() frees. */
 int mountstate_read(const struct config *c, struct mountstate *out);
 void mountstate_deinit(struct mountstate *m);
+
+/* Where the mount of this base shows what is called name: that of a living one (true), else where the
+ * configuration would put it. *out owned, NULL when out of memory. */
+bool mountstate_place(const struct config *c, const char *name, char **out);

@@ -12,6 +12,7 @@
 #include "manager/base/json.h"
 #include "manager/base/path.h"
 #include "manager/base/probe.h"
+#include "manager/mountstate.h"
 #include "manager/program.h"
 
 enum { PLUGIN_MAX = 1 << 20 };
@@ -352,7 +353,8 @@ int opencode_env(const struct config *c, const struct repo *r, const char *passw
 		 struct spawn_env *env, struct err *e)
 {
 	CLEANUP(freep) char *gateway = NULL, *user = NULL;
-	CLEANUP(freep) char *place = path_join(c->mountpoint, r->name);
+	CLEANUP(freep) char *place = NULL;
+	mountstate_place(c, r->name, &place);
 	int rc = program_find("rrm-backend", &gateway, e);
 	if (rc < 0)
 		return rc;

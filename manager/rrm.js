@@ -12,6 +12,7 @@
  */
 import { spawn } from "node:child_process"
 import { existsSync, realpathSync } from "node:fs"
+import { connect } from "node:net"
 import { dirname, sep } from "node:path"
 
 const env = process.env
@@ -67,6 +68,22 @@ function startGateway() {
   gateway.on("exit", (code, signal) => again(signal || `exit status ${code}`))
 }
 
+// Clients that name no directory get the working directory: the repository's place in the mount. Not
+// before the gateway answers: the first foreign change may be what started this backend, it holds that very
+// directory locked in the kernel, and only the gateway ends it.
+function moveIntoMount() {
+  const probe = connect(`${state}/gateway.sock`)
+  probe.on("connect", () => {
+    probe.destroy()
+    try {
+      if (existsSync(place)) process.chdir(place)
+    } catch (error) {
+      say(`stays in ${root}: ${error.message}`)
+    }
+  })
+  probe.on("error", () => setTimeout(moveIntoMount, 50).unref())
+}
+
 function canonical(path) {
   try {
     return realpathSync(path)
@@ -112,7 +129,9 @@ function refusal(directory) {
 export const Rrm = async ({ directory }) => {
   if (!active) return {}
   if (!isOurs(directory)) return refusal(directory)
+  const first = !gateway
   startGateway()
+  if (first) moveIntoMount()
   return {
     "shell.env": async (input, output) => {
       Object.assign(output.env, userEnv)

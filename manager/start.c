@@ -43,7 +43,6 @@ struct start {
 	const struct repo *r;
 	struct endpoint *ep;
 	char *program; /* owned */
-	char *cwd;     /* owned */
 	char password[PASSWORD_MAX];
 	char socket[PATH_MAX];
 	int log_fd;
@@ -57,7 +56,6 @@ struct start {
 static void start_deinit(struct start *s)
 {
 	free(s->program);
-	free(s->cwd);
 	closep(&s->log_fd);
 }
 
@@ -102,22 +100,6 @@ static int choose_program(struct start *s, struct err *e)
 		rc = program_find("rrm-backend", &s->program, e);
 	snprintf(s->ep->backend, sizeof(s->ep->backend), "%s", opencode ? "opencode" : "embedded");
 	return rc;
-}
-
-/*
- * OpenCode works at the repo's place in the mount, so that what its tools do is seen there. The
- * embedded backend has no tools, and would only keep the mount busy.
- */
-static int choose_directory(struct start *s)
-{
-	struct mountstate m = {0};
-	if (strcmp(s->ep->backend, "opencode") == 0 && mountstate_read(s->c, &m) == 0) {
-		s->cwd = path_join(m.mountpoint, s->r->name);
-		mountstate_deinit(&m);
-	} else {
-		s->cwd = strdup(s->r->root);
-	}
-	return s->cwd ? 0 : -ENOMEM;
 }
 
 static int open_log(struct start *s, struct err *e)
@@ -217,7 +199,7 @@ static int build_env(struct start *s, struct spawn_env *env, struct err *e)
 		{"RRM_SESSION", NULL},
 		{"RRM_HOME_REPO", NULL},
 		{"OLDPWD", NULL},
-		{"PWD", s->cwd},
+		{"PWD", s->r->root},
 		{"RRM_HOME", s->c->base},
 		{"RRM_REPO_ID", s->r->id},
 		{"RRM_BACKEND_OF", s->r->state_dir},
@@ -230,6 +212,11 @@ static int build_env(struct start *s, struct spawn_env *env, struct err *e)
 	return rc;
 }
 
+/*
+ * Every backend starts in the real root. A foreign create that waits for this very backend holds the
+ * directory locked in the kernel where the mount shows it: whoever looked into it there would wait for
+ * itself. OpenCode's plugin moves into the mount once its gateway answers.
+ */
 static int spawn_in(struct start *s, const char *const *argv, struct err *e)
 {
 	CLEANUP(spawn_env_deinit) struct spawn_env env = {0};
@@ -238,7 +225,7 @@ static int spawn_in(struct start *s, const char *const *argv, struct err *e)
 		return rc;
 	struct spawn_request rq = {.argv = argv,
 				   .env = &env,
-				   .cwd = s->cwd,
+				   .cwd = s->r->root,
 				   .log_fd = s->log_fd,
 				   .noted = note_starting,
 				   .arg = s,
@@ -258,19 +245,7 @@ static int spawn_backend(struct start *s, struct err *e)
 	int rc = is_opencode ? opencode_prepare(s->c, s->r, e) : 0;
 	if (rc < 0)
 		return rc;
-	rc = spawn_in(s, is_opencode ? opencode : embedded, e);
-	if (rc < 0 && rc != -ETIMEDOUT && strcmp(s->cwd, s->r->root) != 0) {
-		/* The mount went away, or does not show this repo yet. */
-		log_warn("event=start repo=%s cwd=%s error=\"%s\" instead=%s", s->r->id, s->cwd,
-			 e ? e->text : "", s->r->root);
-		char *root = strdup(s->r->root);
-		if (!root)
-			return -ENOMEM;
-		free(s->cwd);
-		s->cwd = root;
-		rc = spawn_in(s, is_opencode ? opencode : embedded, e);
-	}
-	return rc;
+	return spawn_in(s, is_opencode ? opencode : embedded, e);
 }
 
 /* Returns after ms, or at once when the process ends. */
@@ -294,8 +269,8 @@ static int look(struct start *s, uint64_t *booted_ms)
 		return s->adopted && (s->foreign_port || h == HEALTH_DOWN) ? -ESTALE : -EAGAIN;
 	}
 	if (opencode && *booted_ms == 0) {
-		snprintf(s->why, sizeof(s->why), "it does not answer for %.80s", s->cwd);
-		if (opencode_boot(ep->port, s->password, s->cwd, left_ms(s, INT_MAX)) < 0)
+		snprintf(s->why, sizeof(s->why), "it does not answer for %.80s", s->r->root);
+		if (opencode_boot(ep->port, s->password, s->r->root, left_ms(s, INT_MAX)) < 0)
 			return -EAGAIN;
 	}
 	if (*booted_ms == 0)
@@ -421,8 +396,6 @@ int start_backend(const struct config *c, const struct repo *r, int preferred, u
 	if (rc == 0)
 		rc = choose_program(&s, e);
 	if (rc == 0)
-		rc = choose_directory(&s);
-	if (rc == 0)
 		rc = try_ports(&s, preferred, e);
 	if (rc == 0) {
 		rc = note_ready(&s, e);
@@ -449,11 +422,8 @@ int start_adopt(const struct config *c, const struct repo *r, uint64_t deadline_
 	int rc = registry_gateway_socket(r, s.socket, sizeof(s.socket), e);
 	if (rc == 0)
 		rc = password_read(r, s.password);
-	if (rc == 0) {
-		char dir[PATH_MAX];
-		s.cwd = strdup(proc_cwd(ep->pid, dir, sizeof(dir)) == 0 ? dir : r->root);
-		rc = s.cwd ? wait_ready(&s) : -ENOMEM;
-	}
+	if (rc == 0)
+		rc = wait_ready(&s);
 	if (rc < 0)
 		return err_set(e, rc, "the running backend (pid %d) is of no use: %s", (int)ep->pid,
 			       rc == -ECHILD ? "it ended" : s.why);

@@ -30,12 +30,12 @@
 #include "router/turnlock.h"
 
 enum {
-	ROUTER_THREAD_IDLE_MS = 10000,
-	ROUTER_LOCK_POLL_MS = 5,  /* between processes */
-	ROUTER_LOCK_AWAY_MS = 12, /* after giving way: more than another's poll takes */
-	ROUTER_WANTED_MS = 50,    /* how often a long holder looks whether another process waits */
-	ROUTER_WRITER_MS = 50,    /* writer.json at most this often */
-	ROUTER_ATTEMPTS = 8,      /* sends of one mutation */
+	ROUTER_THREAD_IDLE_MS = 10000, /* a thread without work ends; router_hooks.idle_ms */
+	ROUTER_LOCK_POLL_MS = 5,       /* between processes */
+	ROUTER_LOCK_AWAY_MS = 12,      /* after giving way: more than another's poll takes */
+	ROUTER_WANTED_MS = 50, /* how often a long holder looks whether another process waits */
+	ROUTER_WRITER_MS = 50, /* writer.json at most this often */
+	ROUTER_ATTEMPTS = 8,   /* sends of one mutation */
 };
 
 /* What tests replace. */
@@ -44,6 +44,7 @@ struct router_hooks {
 		      struct err *e);
 	int (*send)(struct client *c, const struct mutation *m, long timeout_ms,
 		    struct mutation_answer *a, struct err *e);
+	unsigned idle_ms; /* 0: ROUTER_THREAD_IDLE_MS */
 };
 
 /* The router's own copy of the configuration; a summon that outlives the router holds it, too. */

@@ -195,8 +195,8 @@ static uint64_t next_ms_locked(struct router_repo *rr, uint64_t now)
 
 static bool nothing_left_locked(const struct router_repo *rr)
 {
-	return !rr->answers && !rr->lock_held && !rr->lock_busy && !rr->lock_marked &&
-	       !rr->turn.queue && !rr->turn.in_flight && !rr->writer_written;
+	return !rr->answers && !rr->needing && !rr->lock_held && !rr->lock_busy &&
+	       !rr->lock_marked && !rr->turn.queue && !rr->turn.in_flight && !rr->writer_written;
 }
 
 static void round_locked(struct router_repo *rr, uint64_t now)

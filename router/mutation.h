@@ -24,7 +24,7 @@
 #include "manager/base/err.h"
 
 enum mutation_op {
-	MUTATION_CREATE,      /* path, mode, flags: O_EXCL, O_TRUNC (of a file that is there already); a regular file.
+	MUTATION_CREATE, /* path, mode, flags: O_EXCL, O_TRUNC (of a file that is there already); a regular file.
 	                         The gateway keeps the creating fd of a file whose mode forbids its own
 	                         writing until release, so that its maker can still write it */
 	MUTATION_WRITE,       /* path, ino, offset, body */
@@ -44,7 +44,7 @@ enum mutation_op {
 	MUTATION_REMOVEXATTR, /* path, xattr */
 	MUTATION_FALLOCATE,   /* path, ino, flags: the mode of fallocate(2), offset, length */
 	MUTATION_FSYNC,       /* path, ino, flags: 1 for datasync; a directory too. Not audited */
-	MUTATION_RELEASE,     /* path, ino: the creating fd is no longer needed. Not audited, never fails */
+	MUTATION_RELEASE, /* path, ino: the creating fd is no longer needed. Not audited, never fails */
 	MUTATION_N_OPS
 };
 
@@ -54,8 +54,8 @@ enum {
 };
 
 struct actor {
-	pid_t pid;        /* process (not thread) id; 0 when the kernel did not say */
-	uid_t uid;        /* for the gateway: act as this user where it runs as root */
+	pid_t pid; /* process (not thread) id; 0 when the kernel did not say */
+	uid_t uid; /* for the gateway: act as this user where it runs as root */
 	gid_t gid;
 	char comm[17];    /* of the process; "" when unknown */
 	char home[64];    /* repo_id of its home; "" when it has none */
@@ -66,7 +66,7 @@ struct mutation {
 	char id[MUTATION_ID_MAX]; /* unique for ever; the same in a repeated request */
 	uint64_t epoch;
 	enum mutation_op op;
-	char *path;   /* owned, as are the next three; NULL when the op has none. "" is the root itself,
+	char *path; /* owned, as are the next three; NULL when the op has none. "" is the root itself,
 	                 allowed for chmod, chown, utimens, setxattr, removexattr, fsync */
 	char *path2;
 	char *target;
@@ -94,18 +94,18 @@ struct mutation_before {
 
 struct mutation_answer {
 	char id[MUTATION_ID_MAX];
-	int error;          /* 0 or a positive errno */
+	int error; /* 0 or a positive errno */
 	char message[512];
-	int64_t bytes;      /* written by write and append; for append, offset says where it began */
+	int64_t bytes; /* written by write and append; for append, offset says where it began */
 	int64_t offset;
 	bool has_attr;
 	struct stat attr;
 	struct mutation_before before;
 };
 
-struct mutation *mutation_new(enum mutation_op op);  /* zeroed; NULL when out of memory */
-struct mutation *mutation_free(struct mutation *m);  /* NULL is fine; returns NULL */
-const char *mutation_op_name(enum mutation_op op);   /* "create", "removexattr", ... */
+struct mutation *mutation_new(enum mutation_op op);            /* zeroed; NULL when out of memory */
+struct mutation *mutation_free(struct mutation *m);            /* NULL is fine; returns NULL */
+const char *mutation_op_name(enum mutation_op op);             /* "create", "removexattr", ... */
 int mutation_op_parse(const char *name, enum mutation_op *op); /* -EINVAL */
 
 /* Fills id with "<boot-unique prefix>-<counter>", unique across processes and restarts. */
@@ -119,4 +119,5 @@ char *mutation_encode(const struct mutation *m);
 int mutation_decode(const char *text, struct mutation **out, struct err *e);
 
 char *mutation_answer_encode(const struct mutation_answer *a); /* owned by the caller */
-int mutation_answer_decode(const char *text, size_t len, struct mutation_answer *out, struct err *e);
+int mutation_answer_decode(const char *text, size_t len, struct mutation_answer *out,
+			   struct err *e);

@@ -37,27 +37,30 @@ struct router_ticket; /* a request that waits or is under way */
 enum { ROUTER_HOME = 0, ROUTER_WAIT = 1, ROUTER_FOREIGN = 2 };
 
 struct router_caller {
-	pid_t tid;     /* thread id from the FUSE request; 0: the kernel itself */
+	pid_t tid; /* thread id from the FUSE request; 0: the kernel itself */
 	uid_t uid;
 	gid_t gid;
-	uint32_t last; /* session that last changed this file by a call of its own (router_pass.session), for
+	uint32_t
+		last; /* session that last changed this file by a call of its own (router_pass.session), for
 	                  tid 0; 0: nobody */
 };
 
 struct router_pass {
 	struct router_repo *repo; /* borrowed */
-	uint32_t session;         /* interned (home repo, session); 0: none. Stable while the router lives */
+	uint32_t
+		session; /* interned (home repo, session); 0: none. Stable while the router lives */
 	struct actor actor;
 	uint64_t begun_us;
 	bool note_path; /* router_end() wants note.path: first change of this session to this key lately */
-	void *turn;     /* private */
+	void *turn; /* private */
 };
 
 /* What a home change was, for home.jsonl. */
 struct router_note {
 	enum mutation_op op;
-	uint64_t key;     /* same as in router_begin(): one file */
-	const char *path; /* relative to the root; borrowed; needed (and read) when pass.note_path */
+	uint64_t key; /* same as in router_begin(): one file */
+	const char
+		*path; /* relative to the root; borrowed; needed (and read) when pass.note_path */
 	const char *path2;
 	uint64_t bytes;
 	int error; /* 0 or positive errno: a failed one is not logged */
@@ -86,8 +89,8 @@ void router_end(struct router *r, const struct router_pass *pass, const struct r
 typedef void (*router_granted_fn)(void *arg, int error, const struct router_pass *pass);
 /* *ticket (may be NULL) is valid until granted() is called, for router_cancel(). It is set before this
  * returns and before granted() can run. */
-int router_wait(struct router *r, const struct router_pass *pass, router_granted_fn granted, void *arg,
-		struct router_ticket **ticket);
+int router_wait(struct router *r, const struct router_pass *pass, router_granted_fn granted,
+		void *arg, struct router_ticket **ticket);
 
 /* error: 0, and *a holds the answer of the gateway (a->error is the call's result); or -EBUSY, -EINTR,
  * -EDEADLK, -EIO, -ETIMEDOUT as -EIO with a NULL a. */
@@ -108,7 +111,8 @@ int router_submit(struct router *r, const struct router_pass *pass, struct mutat
 void router_cancel(struct router *r, struct router_ticket *ticket);
 
 /* Ensures the repo's backend on its submit thread, for <mount>/.rrm/repos/<name>/endpoint. */
-typedef void (*router_endpoint_fn)(void *arg, int error, const struct endpoint *ep, const char *sentence);
+typedef void (*router_endpoint_fn)(void *arg, int error, const struct endpoint *ep,
+				   const char *sentence);
 int router_endpoint(struct router *r, struct router_repo *repo, router_endpoint_fn fn, void *arg);
 
 /* {pid, home, session, rule} for <mount>/.rrm/whoami: home a repo_id or null, rule 1-3, plus name and

@@ -358,8 +358,9 @@ void *submit_main(void *repo)
 		pthread_mutex_lock(&rr->lock);
 		if (rr->stopping || step_locked(rr, version, now, &again))
 			continue;
+		/* What waits for a backend comes back to us, however long that takes to start. */
 		if (again > clock_mono_ms() && !thread_sleep_locked(rr, &rr->submit, again) &&
-		    !rr->turn.queue && !rr->urgent)
+		    !rr->turn.queue && !rr->urgent && !rr->needing)
 			break;
 	}
 	rr->submit.alive = false;

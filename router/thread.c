@@ -43,7 +43,9 @@ int thread_ensure_locked(struct router_repo *rr, struct thread *t, void *(*body)
 
 bool thread_sleep_locked(struct router_repo *rr, struct thread *t, uint64_t at_ms)
 {
-	uint64_t end = at_ms == TURN_NO_DEADLINE ? clock_mono_ms() + ROUTER_THREAD_IDLE_MS : at_ms;
+	unsigned idle =
+		rr->router->hooks.idle_ms ? rr->router->hooks.idle_ms : ROUTER_THREAD_IDLE_MS;
+	uint64_t end = at_ms == TURN_NO_DEADLINE ? clock_mono_ms() + idle : at_ms;
 	struct timespec ts = {.tv_sec = (time_t)(end / 1000),
 			      .tv_nsec = (long)(end % 1000) * 1000000};
 	int rc = 0;

@@ -16,6 +16,7 @@
 #
 #	$T  everything of this case      $R  the real repositories, $R/NAME
 #	$M  the mountpoint               $S  the state base, RRM_HOME
+#	$case_dir  the directory of the case's script
 # shellcheck shell=sh
 # shellcheck disable=SC2034 # the variables above are for the cases
 set -eu
@@ -34,6 +35,7 @@ else
 	case_own_dir=yes
 	export RRM_TEST_CASE="$T"
 fi
+case_dir=$(cd "${0%/*}" && pwd -P)
 R=$T/r
 M=$T/m
 S=$T/s

@@ -107,6 +107,34 @@ static void changes_of_one_session_keep_their_order(void **state)
 	}
 }
 
+/* The threads of a repo ended after 10 s without work, and a backend took longer to start: nobody was
+ * there to send the request, or to answer it. */
+static void a_backend_that_starts_slower_than_threads_stay_is_waited_for(void **state)
+{
+	for (int result = 0; result >= -ETIMEDOUT; result -= ETIMEDOUT) {
+		struct call c = {.over = false};
+		bool alive = true;
+
+		r->hooks.idle_ms = 1;
+		ensure_result = result;
+		set(&ensure_blocked, true);
+		submit(session("api-2", "s2"), "d", &c, NULL);
+		await(&in_ensure);
+		for (uint64_t end = clock_mono_ms() + 100; alive && clock_mono_ms() < end;) {
+			pthread_mutex_lock(&web->lock);
+			alive = web->submit.alive && web->keeper.alive;
+			pthread_mutex_unlock(&web->lock);
+		}
+		assert_true(alive);
+		set(&ensure_blocked, false);
+		await(&c.over);
+		assert_int_equal(c.error, result ? -EIO : 0);
+		pthread_mutex_lock(&web->lock);
+		web->backend_good = false;
+		pthread_mutex_unlock(&web->lock);
+	}
+}
+
 static void a_starting_backend_does_not_hold_up_home_writers(void **state)
 {
 	struct call foreign = {.over = false}, home = {.over = false};
@@ -282,6 +310,7 @@ int main(void)
 		T(a_home_write_begins_at_once_and_a_foreign_one_is_told_so),
 		T(a_second_session_at_home_waits_until_the_first_is_idle),
 		T(a_foreign_change_is_sent_in_its_turn),
+		T(a_backend_that_starts_slower_than_threads_stay_is_waited_for),
 		T(a_warm_gateway_is_not_ensured_again),
 		T(an_error_of_the_gateway_is_the_result_and_is_noted),
 		T(each_turn_has_a_higher_epoch_and_one_turn_one),

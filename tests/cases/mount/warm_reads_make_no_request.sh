@@ -9,7 +9,7 @@ for d in $(seq 20); do
 	done
 done
 # older than the index: what is as young as it git looks at again and again, and writes the index
-find "$R/a" -path '*/.git' -prune -o -type f -exec touch -d '1 hour ago' '{}' +
+find "$R/a" -path '*/.git' -prune -o -exec touch -h -d '1 hour ago' '{}' +
 git -C "$R/a" add -A
 git -C "$R/a" commit -qm many
 start_mount
@@ -26,7 +26,8 @@ eq "$(requests_of in_a git status --porcelain | tr ' ' '\n' | grep -vE '^(CREATE
 	'requests of a warm git status beyond those for its lock'
 in_a find . -ls >/dev/null
 in_a find . -ls >/dev/null
-eq "$(requests_of in_a find . -ls)" '' 'requests of a warm find'
+# find begins with a statfs(2) of its own, whose answer no file system may cache
+eq "$(requests_of in_a find . -ls | sed 's/^STATFS=1$//')" '' 'requests of a warm find'
 in_a grep -r nothing-has-this . || true
 in_a grep -r nothing-has-this . || true
 in_a grep -r nothing-has-this . || true

@@ -31,7 +31,8 @@ quickstart
 mounted_at "$HOME/rrm" || die 'not mounted'
 eq "$(user ls "$HOME/rrm" | tr '\n' ' ')" 'api docs web ' 'the sample repositories'
 grep -q 'a note from web' "$T/x/quick" || die "no foreign write shown: $(cat "$T/x/quick")"
-grep -q 'rrm-quickstart.txt' "$T/x/quick" || die "no audit record shown: $(cat "$T/x/quick")"
+sed -n '/rrm log/,/rm /p' "$T/x/quick" | grep 'rrm-quickstart.txt' | grep -qv '\$' ||
+	die "no audit record shown: $(cat "$T/x/quick")"
 grep -q -- '--stop' "$T/x/quick" || die 'it does not say how to stop'
 eq "$(git -C "$HOME/rrm-samples/api" -c safe.directory='*' status --porcelain)" '' 'status of a sample afterwards'
 test -x "$HOME/.local/bin/rrm" || die 'not installed in ~/.local'

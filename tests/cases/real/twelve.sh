@@ -6,8 +6,7 @@
 # needs: root
 # timeout: 600
 . "${0%/*}/../lib.sh"
-case_dir=$(cd "${0%/*}" && pwd -P)
-. "${0%/*}/lib_twelve.sh"
+. "$case_dir/lib_twelve.sh"
 twelve='hello dash ed tree less patch gzip lua5.4 mawk bc cpio zlib'
 for n in $twelve; do
 	real_repo "$n"
@@ -16,6 +15,7 @@ git -C "$R/hello" worktree add -q -b side "$R/hello-side"
 check rrm add "$R/hello-side" >/dev/null
 git -C "$R/dash" -c protocol.file.allow=always submodule --quiet add "$R/ed" sub
 git -C "$R/dash" commit -qm 'a submodule'
+ln -s dash/sub "$R/dash-sub"
 check rrm add --name dash-sub "$R/dash/sub" >/dev/null
 all="$twelve hello-side dash-sub"
 KILL='less zlib'

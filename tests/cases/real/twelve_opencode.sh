@@ -4,8 +4,7 @@
 # needs: opencode
 # timeout: 600
 . "${0%/*}/../lib.sh"
-case_dir=$(cd "${0%/*}" && pwd -P)
-. "${0%/*}/lib_twelve.sh"
+. "$case_dir/lib_twelve.sh"
 check test -x "${RRM_OPENCODE-}"
 write_config "{\"backend\": \"opencode\", \"opencode_command\": \"$RRM_OPENCODE\", \"start_timeout_ms\": 120000, \"lock_timeout_ms\": 120000}"
 all='hello dash ed tree'

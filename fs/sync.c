@@ -1,0 +1,81 @@
+/*
+ * What was written is in the real file, whoever wrote it there, so syncing changes nothing and needs
+ * neither turn nor gateway. It takes as long as a disk takes: on a thread of its own, for a worker must
+ * be there for readers.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "fs/change.h"
+#include "fs/lookup.h"
+
+struct sync_job {
+	struct overlay *o;
+	fuse_req_t req;
+	struct fd_hold h; /* node NULL: fd is a copy of a handle's */
+	int datasync;
+};
+
+static void *sync_work(void *arg)
+{
+	struct sync_job *j = arg;
+	struct overlay *o = j->o;
+	int rc = (j->datasync ? fdatasync(j->h.fd) : fsync(j->h.fd)) < 0 ? -errno : 0;
+	if (j->h.node)
+		fds_put(o->fds, &j->h);
+	else
+		close(j->h.fd);
+	reply_err(j->req, rc);
+	free(j);
+	o->syncing--;
+	return NULL;
+}
+
+static int open_to_sync(struct overlay *o, struct node *n, int made, struct fd_hold *h)
+{
+	if (made >= 0) {
+		*h = (struct fd_hold){.fd = fcntl(made, F_DUPFD_CLOEXEC, 0)};
+		return h->fd < 0 ? -errno : 0;
+	}
+	int rc = fds_open(o->fds, n, FD_READ, h);
+	if (rc == -EACCES || rc == -EPERM) /* a file that may be written but not read */
+		rc = fds_open(o->fds, n, FD_WRITE, h);
+	return rc;
+}
+
+void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	struct overlay *o = overlay_of(req);
+	struct node *n = ino & CONTROL_BIT || ino == FUSE_ROOT_ID ? NULL : node_get(o->nodes, ino);
+	pthread_t thread;
+	if (!n) {
+		reply_err(req, ino == FUSE_ROOT_ID || ino & CONTROL_BIT ? 0 : -ESTALE);
+		return;
+	}
+	struct sync_job *j = malloc(sizeof(*j));
+	int rc = j ? open_to_sync(o, n, change_made_fd(fi), &j->h) : -ENOMEM;
+	if (rc < 0) {
+		free(j);
+		reply_err(req, rc);
+		return;
+	}
+	j->o = o;
+	j->req = req;
+	j->datasync = datasync;
+	o->syncing++;
+	pthread_attr_t attr;
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	if (pthread_create(&thread, &attr, sync_work, j) != 0)
+		sync_work(j);
+	pthread_attr_destroy(&attr);
+}
+
+void sync_end(struct overlay *o)
+{
+	while (o->syncing)
+		usleep(1000);
+}
