@@ -1,0 +1,598 @@
+/*
+ * Do all who look through the mount see what was written, from inside and from outside?
+ *
+ *	coherence_stress MOUNTED REAL SECONDS
+ *
+ * MOUNTED is an empty directory of a repository in the mount, REAL the same one outside. Processes at
+ * home there write and read back (pread, mmap, O_APPEND) while another changes the real files at the same
+ * time (in place with the same size, by rename, truncate, touch). Counted as stale:
+ *   - a program in the mount does not find what it wrote itself, or what another one in the mount had
+ *     written before the read began;
+ *   - a change from outside is not seen within LIMIT_MS, or a value goes back to an older one;
+ *   - at the end, after SETTLE_MS at most, names, attributes or content differ from the real ones.
+ * Exit 0 when nothing is.
+ */
+#include <dirent.h>
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+	LIMIT_MS = 5000, /* under a sanitizer on a busy machine; without it is a few */
+	SETTLE_MS = 1000,
+	PROCESSES = 3,
+	THREADS = 2,
+	WRITERS = PROCESSES * THREADS,
+	RECORD = 64,
+	OUTSIDE = WRITERS, /* its record in the file that all write */
+	HOT_SIZE = 8192,
+	APPENDED = 16,
+	TREE_DIRS = 20,
+	TREE_FILES = 100, /* in each */
+	TREE_CHANGES = 6000,
+};
+
+enum outside_kind { HOT, SAME_SIZE, RENAMED, TRUNCATED, TOUCHED, KINDS };
+static const char *const kind_names[] = {"hot file", "same size", "rename", "truncate", "touch"};
+
+/* What all processes share. */
+struct board {
+	_Atomic bool stop;
+	_Atomic unsigned stale;
+	_Atomic uint64_t written[WRITERS]; /* what the write(2) of each had returned for */
+	_Atomic uint64_t appended, reads, changes[KINDS];
+	_Atomic uint64_t slowest_us[KINDS];
+};
+
+static struct board *board;
+static const char *mounted, *real;
+
+static uint64_t now_us(void)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+static void __attribute__((format(printf, 1, 2))) stale(const char *fmt, ...)
+{
+	char text[PATH_MAX + 256];
+	va_list ap;
+	if (board->stale++ >= 20)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	fprintf(stderr, "stale: %s\n", text);
+}
+
+static int open_in(const char *dir, const char *name, int flags)
+{
+	char path[PATH_MAX];
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	int fd = open(path, flags | O_CLOEXEC, 0644);
+	if (fd < 0)
+		err(1, "%s", path);
+	return fd;
+}
+
+static void make(const char *name, size_t size)
+{
+	int fd = open_in(real, name, O_RDWR | O_CREAT);
+	if (ftruncate(fd, (off_t)size) < 0)
+		err(1, "%s", name);
+	close(fd);
+}
+
+static uint64_t number_at(int fd, off_t at)
+{
+	uint64_t n = 0;
+	if (pread(fd, &n, sizeof(n), at) < 0)
+		err(1, "pread");
+	board->reads++;
+	return n;
+}
+
+/* ---- inside ---- */
+
+struct writer {
+	unsigned id;
+	int fd, append, own;
+	volatile uint64_t *map, *own_map; /* volatile: others change what lies there */
+};
+
+static void read_back(struct writer *w, uint64_t seq)
+{
+	off_t at = (off_t)w->id * RECORD;
+	uint64_t got = number_at(w->fd, at);
+	if (got != seq)
+		stale("writer %u wrote %lu and read %lu", w->id, seq, got);
+	got = w->map[at / 8];
+	if (got != seq)
+		stale("writer %u wrote %lu and its map has %lu", w->id, seq, got);
+}
+
+static void read_others(struct writer *w)
+{
+	for (unsigned i = 0; i < WRITERS; i++) {
+		off_t at = (off_t)i * RECORD;
+		uint64_t least = board->written[i];
+		uint64_t got = number_at(w->fd, at);
+		if (got < least)
+			stale("writer %u reads %lu of writer %u, who had written %lu", w->id, got,
+			      i, least);
+		least = board->written[i];
+		got = w->map[at / 8];
+		if (got < least)
+			stale("writer %u maps %lu of writer %u, who had written %lu", w->id, got,
+			      i, least);
+	}
+}
+
+/* A shared writable map: after msync() everybody reads it, in the real file too. */
+static void write_by_map(struct writer *w, uint64_t seq)
+{
+	char name[32];
+	w->own_map[0] = seq;
+	if (msync((void *)(uintptr_t)w->own_map, 4096, MS_SYNC) < 0)
+		err(1, "msync");
+	snprintf(name, sizeof(name), "map%u", w->id);
+	int fd = open_in(real, name, O_RDONLY);
+	uint64_t got = number_at(fd, 0);
+	close(fd);
+	if (got != seq)
+		stale("writer %u synced %lu from its map, the real file has %lu", w->id, seq, got);
+	got = number_at(w->own, 0);
+	if (got != seq)
+		stale("writer %u synced %lu from its map and read %lu", w->id, seq, got);
+}
+
+static void append(int fd, unsigned who, uint64_t seq)
+{
+	char text[APPENDED + 1];
+	snprintf(text, sizeof(text), "%02u %012lu\n", who, seq);
+	if (write(fd, text, APPENDED) != APPENDED)
+		err(1, "append");
+	board->appended++;
+}
+
+static void *write_and_read(void *arg)
+{
+	struct writer *w = arg;
+	uint64_t record[RECORD / 8];
+	for (uint64_t seq = 1; !board->stop; seq++) {
+		for (size_t i = 0; i < RECORD / 8; i++)
+			record[i] = seq;
+		if (pwrite(w->fd, record, RECORD, (off_t)w->id * RECORD) != RECORD)
+			err(1, "pwrite");
+		read_back(w, seq);
+		board->written[w->id] = seq;
+		read_others(w);
+		if (seq % 4 == 0)
+			append(w->append, w->id, seq);
+		if (seq % 16 == 0)
+			write_by_map(w, seq);
+	}
+	return NULL;
+}
+
+static void open_writer(struct writer *w, unsigned id)
+{
+	char name[32];
+	w->id = id;
+	w->fd = open_in(".", "hot", O_RDWR);
+	w->append = open_in(".", "log", O_WRONLY | O_APPEND);
+	snprintf(name, sizeof(name), "map%u", id);
+	w->own = open_in(".", name, O_RDWR | O_CREAT);
+	if (ftruncate(w->own, 4096) < 0)
+		err(1, "%s", name);
+	w->map = mmap(NULL, HOT_SIZE, PROT_READ, MAP_SHARED, w->fd, 0);
+	w->own_map = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, w->own, 0);
+	if (w->map == MAP_FAILED || w->own_map == MAP_FAILED)
+		err(1, "mmap");
+}
+
+static void inside(unsigned process)
+{
+	struct writer w[THREADS];
+	pthread_t threads[THREADS];
+	if (chdir(mounted) < 0)
+		err(1, "%s", mounted);
+	for (unsigned i = 0; i < THREADS; i++) {
+		open_writer(&w[i], process * THREADS + i);
+		if (pthread_create(&threads[i], NULL, write_and_read, &w[i]) != 0)
+			errx(1, "no thread");
+	}
+	for (unsigned i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+}
+
+/* ---- outside ---- */
+
+static void replace(const char *name, uint64_t seq)
+{
+	int fd = open_in(real, ".new", O_WRONLY | O_CREAT | O_TRUNC);
+	char from[PATH_MAX], to[PATH_MAX];
+	if (write(fd, &seq, sizeof(seq)) != sizeof(seq))
+		err(1, "write");
+	close(fd);
+	snprintf(from, sizeof(from), "%s/.new", real);
+	snprintf(to, sizeof(to), "%s/%s", real, name);
+	if (rename(from, to) < 0)
+		err(1, "rename");
+}
+
+static void write_number(const char *name, off_t at, uint64_t seq)
+{
+	int fd = open_in(real, name, O_WRONLY);
+	if (pwrite(fd, &seq, sizeof(seq), at) != sizeof(seq))
+		err(1, "pwrite");
+	close(fd);
+}
+
+static void change(enum outside_kind kind, uint64_t seq)
+{
+	char path[PATH_MAX];
+	struct timespec ts[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = (time_t)seq}};
+	snprintf(path, sizeof(path), "%s/%s", real, kind == TRUNCATED ? "truncated" : "touched");
+	switch (kind) {
+	case HOT:
+		write_number("hot", OUTSIDE * RECORD, seq);
+		break;
+	case SAME_SIZE:
+		write_number("same", 0, seq);
+		break;
+	case RENAMED:
+		replace("renamed", seq);
+		break;
+	case TRUNCATED:
+		if (truncate(path, (off_t)seq) < 0)
+			err(1, "truncate");
+		break;
+	default:
+		if (utimensat(AT_FDCWD, path, ts, 0) < 0)
+			err(1, "utimensat");
+	}
+}
+
+struct seen {
+	int hot, same;
+	volatile uint64_t *same_map;
+};
+
+static uint64_t look(enum outside_kind kind, const struct seen *s)
+{
+	char path[PATH_MAX];
+	struct stat st;
+	uint64_t n = 0, m = 0;
+	int fd;
+	snprintf(path, sizeof(path), "%s/%s", mounted, kind == TRUNCATED ? "truncated" : "touched");
+	switch (kind) {
+	case HOT:
+		return number_at(s->hot, OUTSIDE * RECORD);
+	case SAME_SIZE:
+		n = number_at(s->same, 0);
+		m = s->same_map[0];
+		return n < m ? n : m;
+	case RENAMED:
+		fd = open_in(mounted, "renamed", O_RDONLY);
+		n = number_at(fd, 0);
+		close(fd);
+		return n;
+	default:
+		if (stat(path, &st) < 0)
+			err(1, "%s", path);
+		return (uint64_t)(kind == TRUNCATED ? st.st_size : st.st_mtim.tv_sec);
+	}
+}
+
+static void change_and_look(enum outside_kind kind, const struct seen *s, uint64_t seq)
+{
+	uint64_t before = now_us(), got = 0;
+	change(kind, seq);
+	while ((got = look(kind, s)) != seq && now_us() < before + LIMIT_MS * 1000ull)
+		;
+	uint64_t took = now_us() - before;
+	board->changes[kind]++;
+	if (took > board->slowest_us[kind])
+		board->slowest_us[kind] = took;
+	if (got != seq)
+		stale("%s: %lu changed outside, still %lu in the mount", kind_names[kind], seq, got);
+}
+
+static void outside(void)
+{
+	struct seen s = {.hot = open_in(mounted, "hot", O_RDONLY),
+			 .same = open_in(mounted, "same", O_RDONLY)};
+	int log = open_in(real, "log", O_WRONLY | O_APPEND);
+	s.same_map = mmap(NULL, 4096, PROT_READ, MAP_SHARED, s.same, 0);
+	if (s.same_map == MAP_FAILED)
+		err(1, "mmap");
+	for (uint64_t seq = 1; !board->stop; seq++) {
+		for (enum outside_kind k = 0; k < KINDS && !board->stop; k++)
+			change_and_look(k, &s, seq);
+		append(log, OUTSIDE, seq);
+	}
+}
+
+/* Every record that was appended is there once. */
+static void check_log(void)
+{
+	struct stat st;
+	int fd = open_in(mounted, "log", O_RDONLY);
+	uint64_t last[WRITERS + 1] = {0};
+	char text[APPENDED + 1] = "";
+	if (fstat(fd, &st) < 0 || (uint64_t)st.st_size != board->appended * APPENDED)
+		stale("the log has %ld bytes, %lu were appended", (long)st.st_size,
+		      board->appended * APPENDED);
+	while (read(fd, text, APPENDED) == APPENDED) {
+		unsigned who = 0;
+		uint64_t seq = 0;
+		if (sscanf(text, "%2u %lu", &who, &seq) != 2 || who > WRITERS || seq <= last[who])
+			stale("the log has \"%.15s\" after %lu of the same", text,
+			      who > WRITERS ? 0 : last[who]);
+		else
+			last[who] = seq;
+	}
+	close(fd);
+}
+
+/* ---- a tree that nobody writes inside ---- */
+
+static void tree_path(char *buf, const char *top, unsigned dir, const char *kind, unsigned file)
+{
+	snprintf(buf, PATH_MAX, "%s/tree/d%u/%s%u", top, dir, kind, file);
+}
+
+static void fill(const char *path, unsigned size, uint64_t seq)
+{
+	char text[256];
+	memset(text, 'a' + (int)(seq % 26), sizeof(text));
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	if (fd < 0)
+		return; /* a directory is called so just now */
+	if (write(fd, text, size) < 0)
+		err(1, "%s", path);
+	close(fd);
+}
+
+static void make_tree(void)
+{
+	char path[PATH_MAX];
+	snprintf(path, sizeof(path), "%s/tree", real);
+	mkdir(path, 0755);
+	for (unsigned d = 0; d < TREE_DIRS; d++) {
+		snprintf(path, sizeof(path), "%s/tree/d%u", real, d);
+		mkdir(path, 0755);
+		for (unsigned f = 0; f < TREE_FILES; f += 2) {
+			tree_path(path, real, d, "f", f); /* the odd ones do not exist yet */
+			fill(path, 100, f);
+		}
+	}
+}
+
+static void change_tree(unsigned *random, uint64_t seq)
+{
+	char path[PATH_MAX], other[PATH_MAX];
+	struct timespec ts[2] = {{.tv_sec = (time_t)seq}, {.tv_sec = (time_t)seq}};
+	tree_path(path, real, (unsigned)rand_r(random) % TREE_DIRS, "f",
+		  (unsigned)rand_r(random) % TREE_FILES);
+	tree_path(other, real, (unsigned)rand_r(random) % TREE_DIRS, "f",
+		  (unsigned)rand_r(random) % TREE_FILES);
+	switch (rand_r(random) % 10) {
+	case 0:
+		unlink(path);
+		break;
+	case 1:
+		rename(path, other); /* also of directories, also over files */
+		break;
+	case 2:
+		chmod(path, 0600 | (mode_t)(seq & 077));
+		break;
+	case 3:
+		utimensat(AT_FDCWD, path, ts, AT_SYMLINK_NOFOLLOW);
+		break;
+	case 4:
+		if (truncate(path, (off_t)(seq % 100)) < 0)
+			fill(path, 50, seq);
+		break;
+	case 5:
+		if (mkdir(path, 0755) < 0)
+			rmdir(path);
+		break;
+	case 6:
+		if (symlink(seq & 1 ? "one" : "two", path) < 0)
+			unlink(path);
+		break;
+	default:
+		fill(path, 100, seq); /* mostly the same size as before */
+	}
+}
+
+static bool same_stat(const struct stat *a, const struct stat *b)
+{
+	return a->st_mode == b->st_mode && a->st_size == b->st_size && a->st_ino == b->st_ino &&
+	       a->st_nlink == b->st_nlink && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
+	       a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+static ssize_t content(const char *path, const struct stat *st, char buf[256])
+{
+	memset(buf, 0, 256);
+	if (S_ISLNK(st->st_mode))
+		return readlink(path, buf, 256);
+	if (!S_ISREG(st->st_mode))
+		return 0;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	ssize_t n = fd < 0 ? -1 : read(fd, buf, 256);
+	if (fd >= 0)
+		close(fd);
+	return n;
+}
+
+/* One name: NULL when it is the same inside and outside, else what differs. */
+static const char *differs(const char *in, const char *out)
+{
+	struct stat a, b;
+	char text_a[256], text_b[256];
+	int ra = lstat(in, &a), ea = errno, rb = lstat(out, &b), eb = errno;
+	if (ra != rb || (ra < 0 && ea != eb))
+		return "existence";
+	if (ra < 0)
+		return NULL;
+	if (!same_stat(&a, &b))
+		return "attributes";
+	if (content(in, &a, text_a) != content(out, &b, text_b) || memcmp(text_a, text_b, 256) != 0)
+		return "content";
+	return NULL;
+}
+
+/* How many names a directory lists, and a sum over them. */
+static uint64_t listing(const char *top, unsigned dir)
+{
+	char path[PATH_MAX];
+	uint64_t sum = 0;
+	snprintf(path, sizeof(path), "%s/tree/d%u", top, dir);
+	DIR *d = opendir(path);
+	if (!d)
+		err(1, "%s", path);
+	const struct dirent *e;
+	while ((e = readdir(d))) {
+		uint64_t h = 5381;
+		for (const char *c = e->d_name; *c; c++)
+			h = h * 33 + (unsigned char)*c;
+		sum += h;
+	}
+	closedir(d);
+	return sum;
+}
+
+/* Number of differences; says them when asked. */
+static unsigned compare_tree(bool say)
+{
+	unsigned n = 0;
+	for (unsigned d = 0; d < TREE_DIRS; d++) {
+		if (listing(mounted, d) != listing(real, d)) {
+			n++;
+			if (say)
+				stale("the listing of d%u", d);
+		}
+		for (unsigned f = 0; f < TREE_FILES; f++) {
+			char in[PATH_MAX], out[PATH_MAX];
+			tree_path(in, mounted, d, "f", f);
+			tree_path(out, real, d, "f", f);
+			const char *what = differs(in, out);
+			if (!what)
+				continue;
+			n++;
+			if (say)
+				stale("%s of %s", what, in);
+		}
+	}
+	return n;
+}
+
+static void read_tree(void)
+{
+	while (!board->stop)
+		compare_tree(false);
+}
+
+static pid_t start(void (*run)(void))
+{
+	pid_t pid = fork();
+	if (pid < 0)
+		err(1, "fork");
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		run();
+		_exit(0);
+	}
+	return pid;
+}
+
+static void finish(pid_t pid)
+{
+	int status = 0;
+	if (waitpid(pid, &status, 0) < 0 || status != 0)
+		stale("a process ended with status %d", status);
+}
+
+static void whole_tree(void)
+{
+	unsigned random = 1;
+	board->stop = false;
+	make_tree();
+	compare_tree(false); /* the kernel knows all of it now, also what does not exist */
+	pid_t readers[2] = {start(read_tree), start(read_tree)};
+	for (uint64_t seq = 0; seq < TREE_CHANGES; seq++)
+		change_tree(&random, seq);
+	uint64_t end = now_us() + SETTLE_MS * 1000;
+	board->stop = true;
+	finish(readers[0]);
+	finish(readers[1]);
+	while (compare_tree(false) && now_us() < end)
+		;
+	compare_tree(true);
+}
+
+/* ---- all of it ---- */
+
+static unsigned next_process;
+
+static void inside_next(void)
+{
+	inside(next_process);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc != 4)
+		errx(2, "usage: coherence_stress MOUNTED REAL SECONDS");
+	mounted = argv[1];
+	real = argv[2];
+	board = mmap(NULL, sizeof(*board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (board == MAP_FAILED)
+		err(1, "mmap");
+	make("hot", HOT_SIZE);
+	make("same", 4096);
+	make("truncated", 0);
+	make("touched", 0);
+	make("log", 0);
+	replace("renamed", 0);
+	pid_t pids[PROCESSES + 1];
+	for (next_process = 0; next_process < PROCESSES; next_process++)
+		pids[next_process] = start(inside_next);
+	pids[PROCESSES] = start(outside);
+	sleep((unsigned)atoi(argv[3]));
+	board->stop = true;
+	for (int i = 0; i <= PROCESSES; i++)
+		finish(pids[i]);
+	check_log();
+	uint64_t writes = 0;
+	for (int i = 0; i < WRITERS; i++)
+		writes += board->written[i];
+	printf("writes %lu, reads %lu, appends %lu\n", writes, board->reads, board->appended);
+	for (int k = 0; k < KINDS; k++)
+		printf("outside, %s: %lu changes, the slowest seen after %lu us\n", kind_names[k],
+		       board->changes[k], board->slowest_us[k]);
+	whole_tree();
+	printf("stale: %u\n", board->stale);
+	return board->stale != 0;
+}
