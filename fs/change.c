@@ -90,9 +90,12 @@ int change_path(struct overlay *o, struct node *n, const char *name, char *buf)
 	return len >= PATH_MAX ? -ENAMETOOLONG : 0;
 }
 
-void change_begin_content(struct change *c, const struct node *n, uint64_t now)
+void change_begin_content(struct change *c, struct node *n, uint64_t now)
 {
-	c->out.trusted = now == n->stamp && !(n->flags & NODE_CONTENDED);
+	uint32_t doubtful = NODE_CONTENDED | NODE_DROPPED;
+	c->out.trusted = now == n->stamp && !(n->flags & doubtful);
+	if (n->flags & NODE_DROPPED)
+		atomic_fetch_and(&n->flags, ~(uint32_t)NODE_DROPPED);
 }
 
 void change_end_content(struct change *c, struct node *n, uint64_t now)
@@ -291,14 +294,17 @@ static void tell_router(struct change *c, int rc)
 
 void change_finish(struct change *c, int rc)
 {
+	const bool waiting = c->waiting; /* a copy of its own, freed in here */
 	if (rc == 0 &&
 	    (c->kind == CHANGE_WRITE || c->kind == CHANGE_SETATTR || c->kind == CHANGE_FALLOCATE))
 		c->node->session = c->pass.session;
+	if (c->node->flags & NODE_REG && !(c->node->flags & NODE_WRITTEN))
+		atomic_fetch_or(&c->node->flags, NODE_WRITTEN);
 	if (c->routed)
 		tell_router(c, rc);
 	unmark_one(c->o, c->node);
 	unmark_one(c->o, c->node2);
-	if (!c->waiting) {
+	if (!waiting) {
 		reply(c, rc);
 		return;
 	}
@@ -308,6 +314,7 @@ void change_finish(struct change *c, int rc)
 	fuse_req_interrupt_func(c->req, NULL, NULL);
 	reply(c, rc);
 	pthread_mutex_destroy(&c->lock);
+	/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): only the copy that keep() made waits */
 	free(c);
 }
 

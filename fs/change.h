@@ -109,7 +109,7 @@ int change_path(struct overlay *o, struct node *n, const char *name, char *buf);
 
 /* The content version of n (stat as `now`, of fd) before and after a change of ours: moves n->stamp only
  * when nothing from outside came between. */
-void change_begin_content(struct change *c, const struct node *n, uint64_t now);
+void change_begin_content(struct change *c, struct node *n, uint64_t now);
 void change_end_content(struct change *c, struct node *n, uint64_t now);
 
 /* The names after a removal or a rename that was applied; at the old place what was called so. */

@@ -289,7 +289,7 @@ static bool was_own_removal(struct coherence *c, const struct node *parent, cons
  */
 static bool may_be_another(const struct node *n, const struct lookup_stat *ls)
 {
-	return n->session == 0 && ls->st.st_ctim.tv_sec + 1 >= clock_wall_ms() / 1000;
+	return !(n->flags & NODE_WRITTEN) && ls->st.st_ctim.tv_sec + 1 >= clock_wall_ms() / 1000;
 }
 
 /* True when it is dealt with. */

@@ -1,13 +1,20 @@
 #include "fs/invalidate.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "fs/change.h"
 #include "fs/coherence.h"
 #include "fs/lookup.h"
+#include "fs/repos.h"
 #include "manager/base/cleanup.h"
 #include "manager/base/log.h"
 #include "manager/base/path.h"
@@ -15,7 +22,7 @@
 struct item {
 	struct item *next;
 	fuse_ino_t ino;
-	bool data, expire;
+	bool data, expire, written; /* written: by a program in the mount */
 	char name[]; /* "" for an inode */
 };
 
@@ -25,7 +32,6 @@ struct queue {
 	pthread_cond_t more;
 	struct item *head, **tail; /* protected by lock, as are the rest; owned items */
 	bool running;
-	uint16_t repo;
 };
 
 struct invalidate {
@@ -33,7 +39,7 @@ struct invalidate {
 	pthread_mutex_t lock;
 	pthread_cond_t ended;  /* a thread has ended */
 	unsigned threads;      /* protected by lock, as are the rest */
-	struct queue **queues; /* owned; by repo index, the mount's own last */
+	struct queue **queues; /* owned; two a repo, by (index + 1) * 2; the mount's own first */
 	unsigned n_queues;
 	bool stop;
 };
@@ -99,6 +105,46 @@ static void look_up_again(struct overlay *o, const char *name)
 		log_warn("event=lookup path=\"%s\" error=\"%m\"", path);
 }
 
+bool invalidate_asked(pid_t tid)
+{
+	char task[40];
+	snprintf(task, sizeof(task), "/proc/self/task/%d", (int)tid);
+	return tid > 0 && access(task, F_OK) == 0;
+}
+
+void invalidate_now(struct overlay *o, fuse_ino_t ino)
+{
+	fuse_lowlevel_notify_inval_inode(o->se, ino, 0, 0);
+}
+
+/* With all writers out (invalidate.h). False: the file cannot be had by its name or may not be read. */
+static bool drop_in_peace(struct overlay *o, struct node *n)
+{
+	const struct repos_entry *re = repos_at(o->repos, n->repo);
+	char rel[PATH_MAX], path[PATH_MAX];
+	struct stat st;
+	if (!re || re->gone || change_path(o, n, NULL, rel) < 0)
+		return false;
+	if (snprintf(path, sizeof(path), "%s/%s/%s", o->mountpoint, re->info->name, rel) >=
+	    (int)sizeof(path))
+		return false;
+	CLEANUP(closep) int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	return fd >= 0 && fstat(fd, &st) == 0 && st.st_ino == n->ino && fdatasync(fd) == 0;
+}
+
+/* A change under way drops it once more when it ends, and the next one is looked at twice. */
+static void drop_data(struct overlay *o, struct node *n)
+{
+	bool met = n->changing;
+	atomic_fetch_or(&n->flags, NODE_DROPPED | (met ? NODE_RECHECK : 0));
+	fuse_lowlevel_notify_inval_inode(o->se, node_id(n), 0, 0);
+	if (!met && !n->changing)
+		return;
+	atomic_fetch_or(&n->flags, NODE_RECHECK);
+	if (!n->changing) /* it ended meanwhile and may not have seen the mark */
+		coherence_changed(o, n);
+}
+
 /* -ENOENT only says that the kernel did not have it. */
 static void tell(struct overlay *o, const struct item *it)
 {
@@ -114,15 +160,11 @@ static void tell(struct overlay *o, const struct item *it)
 		return;
 	}
 	struct node *n = it->data ? node_hold(o->nodes, it->ino) : NULL;
-	bool file = n && n->flags & NODE_REG;
-	bool met = file && n->changing;
-	if (met)
-		atomic_fetch_or(&n->flags, NODE_RECHECK);
-	fuse_lowlevel_notify_inval_inode(o->se, it->ino, it->data ? 0 : -1, 0);
-	if (met || (file && n->changing)) {
-		atomic_fetch_or(&n->flags, NODE_RECHECK);
-		if (!n->changing) /* it ended meanwhile and may not have seen the mark */
-			coherence_changed(o, n);
+	if (n && n->flags & NODE_REG) {
+		if (!it->written || !drop_in_peace(o, n))
+			drop_data(o, n);
+	} else {
+		fuse_lowlevel_notify_inval_inode(o->se, it->ino, it->data ? 0 : -1, 0);
 	}
 	if (n)
 		lookup_forget(o, it->ino, 1);
@@ -162,9 +204,9 @@ static void *work(void *arg)
 	return NULL;
 }
 
-static struct queue *queue_locked(struct invalidate *v, uint16_t repo)
+static struct queue *queue_locked(struct invalidate *v, uint16_t repo, bool written)
 {
-	unsigned at = (unsigned)repo + 1 > 0xffff ? 0 : (unsigned)repo + 1;
+	unsigned at = (repo == REPOS_NONE ? 0 : ((unsigned)repo + 1) * 2) + written;
 	if (at >= v->n_queues) {
 		unsigned n = (at + 16) & ~15u;
 		struct queue **grown = realloc(v->queues, n * sizeof(struct queue *));
@@ -180,7 +222,6 @@ static struct queue *queue_locked(struct invalidate *v, uint16_t repo)
 			return NULL;
 		q->o = v->o;
 		q->lock = &v->lock;
-		q->repo = repo;
 		q->tail = &q->head;
 		pthread_cond_init(&q->more, NULL);
 		v->queues[at] = q;
@@ -213,7 +254,7 @@ static void enqueue(struct overlay *o, uint16_t repo, struct item what, const ch
 	memcpy(it, &what, sizeof(what));
 	memcpy(it->name, name ? name : "", len + 1);
 	LOCK_SCOPE(&v->lock);
-	struct queue *q = v->stop ? NULL : queue_locked(v, repo);
+	struct queue *q = v->stop ? NULL : queue_locked(v, repo, what.written);
 	if (!q) {
 		free(it);
 		return;
@@ -238,5 +279,7 @@ void invalidate_expire(struct overlay *o, uint16_t repo, fuse_ino_t parent, cons
 
 void invalidate_inode(struct overlay *o, uint16_t repo, fuse_ino_t ino, bool data)
 {
-	enqueue(o, repo, (struct item){.ino = ino, .data = data}, NULL);
+	struct node *n = data ? node_get(o->nodes, ino) : NULL;
+	bool written = n && n->flags & NODE_REG && (n->flags & NODE_WRITTEN || n->changing);
+	enqueue(o, repo, (struct item){.ino = ino, .data = data, .written = written}, NULL);
 }

@@ -1,7 +1,13 @@
 /*
- * Tells the kernel to forget. One queue and, while there is something in it, one thread per repo: a
+ * Tells the kernel to forget. Two queues and, while there is something in them, two threads per repo: a
  * notification may wait in the kernel for a directory's or a page's lock that a request of that repo
  * holds. Never called from inside a request.
+ *
+ * Cached data of a file that programs in the mount write is dropped while nobody writes it: the kernel puts
+ * what is written into its cache before it sends the WRITE. Were the cache dropped between the two, a READ
+ * could overtake the WRITE and bring the old bytes back for good. So the second queue's thread calls
+ * fdatasync() on the file through the mount, for which the kernel takes the lock that writers hold, and
+ * the FSYNC that comes of it is answered after the data was dropped (invalidate_now()).
  */
 #pragma once
 #include "fs/overlay.h"
@@ -16,6 +22,11 @@ void invalidate_entry(struct overlay *o, uint16_t repo, fuse_ino_t parent, const
 /* The same, but only ask for it again: a directory that is right stays the working directory of those
  * who are in it. */
 void invalidate_expire(struct overlay *o, uint16_t repo, fuse_ino_t parent, const char *name);
+
+/* True for an FSYNC of ours: invalidate_now() then drops the data; answer it afterwards. Not to be called
+ * on a worker. */
+bool invalidate_asked(pid_t tid);
+void invalidate_now(struct overlay *o, fuse_ino_t ino);
 
 /* data: attributes and all cached content (of a directory: its cached listing), else attributes only. */
 void invalidate_inode(struct overlay *o, uint16_t repo, fuse_ino_t ino, bool data);

@@ -43,8 +43,10 @@ int lookup_statx(int dirfd, const char *name, struct lookup_stat *out)
 {
 	struct statx x;
 	if (statx(dirfd, name, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT,
-		  STATX_BASIC_STATS | STATX_BTIME, &x) < 0)
-		return -errno;
+		  STATX_BASIC_STATS | STATX_BTIME, &x) < 0) {
+		*out = (struct lookup_stat){.stamp = 0};
+		return errno ? -errno : -EIO;
+	}
 	out->st = (struct stat){
 		.st_dev = makedev(x.stx_dev_major, x.stx_dev_minor),
 		.st_ino = x.stx_ino,
@@ -190,6 +192,33 @@ static void disown(struct overlay *o, struct node *parent, const char *name)
 		lookup_forget(o, node_id(n), 1);
 }
 
+/*
+ * Who looks a file up is about to open it, and we shall not hear of that: its descriptor is taken now, so
+ * that it stays readable when it is replaced outside before the first READ.
+ */
+static int lookup_open(struct overlay *o, struct node *parent, const char *name,
+		       struct fuse_entry_param *e)
+{
+	struct fd_hold h;
+	struct lookup_stat ls;
+	struct node *n = NULL;
+	int rc = fds_path(o->fds, parent, &h);
+	if (rc < 0)
+		return rc;
+	CLEANUP(closep) int fd = openat(h.fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	rc = fd < 0 && errno == ENOENT ? -ENOENT
+	     : fd < 0                  ? lookup_statx(h.fd, name, &ls)
+				       : lookup_statx(fd, "", &ls);
+	fds_put(o->fds, &h);
+	if (rc == 0)
+		rc = lookup_intern(o, parent, name, &ls, false, e, &n);
+	if (rc == 0 && fd >= 0 && n->flags & NODE_REG) {
+		fds_give_path(o->fds, n, fd);
+		fd = -1;
+	}
+	return rc;
+}
+
 void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct overlay *o = overlay_of(req);
@@ -213,15 +242,7 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	}
 	/* Watched before looking: a change from outside after that is told. */
 	bool watched = coherence_watch(o, p);
-	struct fd_hold h;
-	struct lookup_stat ls;
-	int rc = fds_path(o->fds, p, &h);
-	if (rc == 0) {
-		rc = lookup_statx(h.fd, name, &ls);
-		fds_put(o->fds, &h);
-	}
-	if (rc == 0)
-		rc = lookup_intern(o, p, name, &ls, false, &e, NULL);
+	int rc = lookup_open(o, p, name, &e);
 	if (rc == -ENOENT) { /* ino 0: the kernel keeps that there is none */
 		disown(o, p, name);
 		e.entry_timeout = watched ? LOOKUP_FOREVER : LOOKUP_UNWATCHED;

@@ -119,7 +119,7 @@ int main(int argc, char **argv)
 	if (rc < 0) {
 		code = fail(&e, rc);
 	} else if (opt.action == OPTIONS_UNMOUNT) {
-		rc = mount_unmount(opt.mountpoint, &e);
+		rc = mount_unmount(c, opt.mountpoint, &e);
 		code = rc < 0 ? (fail(&e, rc), CMD_FAILED) : CMD_OK;
 	} else if (opt.action == OPTIONS_MOUNT) {
 		code = mount_now(c, &opt, &e);

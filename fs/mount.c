@@ -22,10 +22,14 @@
 #include "fs/overlay.h"
 #include "fs/repos.h"
 #include "manager/base/cleanup.h"
+#include "manager/base/clock.h"
 #include "manager/base/file.h"
 #include "manager/base/log.h"
 #include "manager/base/path.h"
+#include "manager/base/proc.h"
 #include "manager/mountstate.h"
+
+enum { END_MS = 10000 }; /* how long -u waits for the server to end */
 
 /* ---- before ---- */
 
@@ -117,14 +121,28 @@ int mount_prepare(const struct config *c, const char *path, struct err *e)
 	return rc < 0 ? rc : check_empty(path, e);
 }
 
-int mount_unmount(const char *path, struct err *e)
+/* Asks the server of this mount to end, and waits: it answers what is in flight first. */
+static void end_server(const struct config *c, const char *path)
+{
+	struct mountstate m;
+	if (mountstate_read(c, &m) < 0)
+		return;
+	if (strcmp(m.mountpoint, path) == 0 && kill(m.pid, SIGTERM) == 0)
+		for (uint64_t end = clock_mono_ms() + END_MS;
+		     proc_alive(m.pid, m.start_time) && clock_mono_ms() < end;)
+			usleep(2000);
+	mountstate_deinit(&m);
+}
+
+int mount_unmount(const struct config *c, const char *path, struct err *e)
 {
 	char type[64];
 	if (!mounts_at(path, type, sizeof(type)))
 		return 0;
 	if (strcmp(type, "fuse.rrm") != 0)
 		return err_set(e, -EINVAL, "%s is a mount of type %s, not one of ours", path, type);
-	return mounts_detach(path, e);
+	end_server(c, path);
+	return mounts_at(path, type, sizeof(type)) ? mounts_detach(path, e) : 0;
 }
 
 /* ---- while it serves ---- */
@@ -254,13 +272,10 @@ static void tear_down(struct overlay *o)
 	 * kernel that a notification under way waits for. */
 	struct loop_refusal *refusal = o->se ? loop_refuse(o) : NULL;
 	coherence_stop(o->coherence);
-	if (o->repos && o->router) {
-		struct router *r = o->router;
-		o->repos = repos_free(o, o->repos);
-		o->router = router_free(r);
-	}
+	o->router = router_free(o->router);
 	sync_end(o);
 	o->invalidate = invalidate_free(o->invalidate);
+	o->repos = repos_free(o->repos);
 	loop_refuse_end(refusal);
 	if (o->se) {
 		fuse_session_unmount(o->se);

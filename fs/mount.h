@@ -18,5 +18,5 @@ int mount_prepare(const struct config *c, const char *mountpoint, struct err *e)
  * is then closed and set to -1; NULL: nobody waits. 0 or negative errno with a sentence. */
 int mount_serve(struct config *c, const struct options *opt, int *ready_fd, struct err *e);
 
-/* Unmounts; programs inside lose it. Not mounted is success. */
-int mount_unmount(const char *mountpoint, struct err *e);
+/* Unmounts, and waits until the server has ended; programs inside lose it. Not mounted is success. */
+int mount_unmount(const struct config *c, const char *mountpoint, struct err *e);

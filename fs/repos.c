@@ -44,14 +44,12 @@ static void entry_free(struct repos_entry *re)
 	free(re);
 }
 
-struct repos *repos_free(struct overlay *o, struct repos *r)
+struct repos *repos_free(struct repos *r)
 {
 	if (!r)
 		return NULL;
-	for (uint16_t i = 0; i < r->n; i++) {
-		router_repo_put(o->router, r->items[i]->rr);
+	for (uint16_t i = 0; i < r->n; i++)
 		entry_free(r->items[i]);
-	}
 	pthread_rwlock_destroy(&r->lock);
 	pthread_mutex_destroy(&r->reload);
 	free(r);
@@ -220,7 +218,7 @@ static int open_root(struct overlay *o, struct repos_entry *re, uint16_t index)
 	if (rc == 0)
 		rc = node_intern(o->nodes, &key, node_at(o->nodes, NODE_ROOT_ID), re->info->name,
 				 true, &n, NULL);
-	if (rc < 0) {
+	if (rc < 0 || !n) {
 		close(fd);
 		return rc;
 	}

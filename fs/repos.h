@@ -20,7 +20,7 @@ struct repos_entry {
 };
 
 int repos_new(struct repos **out);
-struct repos *repos_free(struct overlay *o, struct repos *r);
+struct repos *repos_free(struct repos *r); /* after the router's end, which ends its part of them */
 
 /* Reads the registry and makes the mount agree with it. Repos whose root cannot be opened are logged and
  * left out until the next time. 0 or negative errno with a sentence. */

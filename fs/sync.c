@@ -10,24 +10,31 @@
 #include <unistd.h>
 
 #include "fs/change.h"
+#include "fs/invalidate.h"
 #include "fs/lookup.h"
+#include "manager/base/cleanup.h"
 
 struct sync_job {
 	struct overlay *o;
 	fuse_req_t req;
 	struct fd_hold h; /* node NULL: fd is a copy of a handle's */
 	int datasync;
+	fuse_ino_t drop; /* nodeid: nothing to sync, the invalidate thread asks */
 };
 
 static void *sync_work(void *arg)
 {
 	struct sync_job *j = arg;
 	struct overlay *o = j->o;
-	int rc = (j->datasync ? fdatasync(j->h.fd) : fsync(j->h.fd)) < 0 ? -errno : 0;
+	int rc = 0;
+	if (j->drop)
+		invalidate_now(o, j->drop);
+	else
+		rc = (j->datasync ? fdatasync(j->h.fd) : fsync(j->h.fd)) < 0 ? -errno : 0;
 	if (j->h.node)
 		fds_put(o->fds, &j->h);
 	else
-		close(j->h.fd);
+		closep(&j->h.fd);
 	reply_err(j->req, rc);
 	free(j);
 	o->syncing--;
@@ -55,8 +62,14 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_inf
 		reply_err(req, ino == FUSE_ROOT_ID || ino & CONTROL_BIT ? 0 : -ESTALE);
 		return;
 	}
-	struct sync_job *j = malloc(sizeof(*j));
-	int rc = j ? open_to_sync(o, n, change_made_fd(fi), &j->h) : -ENOMEM;
+	struct sync_job *j = calloc(1, sizeof(*j));
+	int rc = j ? 0 : -ENOMEM;
+	if (j && invalidate_asked(fuse_req_ctx(req)->pid)) {
+		j->drop = ino;
+		j->h.fd = -1;
+	} else if (j) {
+		rc = open_to_sync(o, n, change_made_fd(fi), &j->h);
+	}
 	if (rc < 0) {
 		free(j);
 		reply_err(req, rc);

@@ -43,6 +43,7 @@ eq "$(grep -lzx "RRM_BACKEND_OF=$(state_dir a)" /proc/[0-9]*/environ 2>/dev/null
 write_config '{"backend":"embedded"}'
 check rrm ensure a >/dev/null
 eq "$(jq -r .state "$reg")" ready 'the state afterwards'
+check rrm stop a
 
 # A state base too deep for a unix socket.
 deep=$T/$(printf 'd%.0s' $(seq 90))
