@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "fs/coherence.h"
@@ -421,6 +422,22 @@ static void run(struct change *c)
 	}
 }
 
+/*
+ * The kernel leaves the umask to us (FUSE_CAP_DONT_MASK): where the directory has a default ACL, that takes
+ * its place, as on the file system below.
+ */
+static void apply_umask(struct change *c)
+{
+	struct fd_hold h;
+	char proc[40];
+	if (fds_path(c->o->fds, c->node, &h) < 0)
+		return; /* the change will say why */
+	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", h.fd);
+	if (getxattr(proc, "system.posix_acl_default", NULL, 0) <= 0)
+		c->mode &= ~fuse_req_ctx(c->req)->umask;
+	fds_put(c->o->fds, &h);
+}
+
 /* Resolves the nodes of a request; replies and returns false when it ends here. */
 static bool start(struct change *c, fuse_req_t req, fuse_ino_t ino, fuse_ino_t ino2)
 {
@@ -443,6 +460,8 @@ static bool start(struct change *c, fuse_req_t req, fuse_ino_t ino, fuse_ino_t i
 	if (rc < 0) {
 		c->node = NULL;
 		reply_err(req, rc);
+	} else if (c->kind == CHANGE_CREATE || c->kind == CHANGE_MKDIR || c->kind == CHANGE_MKNOD) {
+		apply_umask(c);
 	}
 	return rc == 0;
 }

@@ -23,7 +23,7 @@ struct item {
 	struct item *next;
 	fuse_ino_t ino;
 	bool data, expire, written; /* written: by a program in the mount */
-	char name[]; /* "" for an inode */
+	char name[];                /* "" for an inode */
 };
 
 struct queue {

@@ -153,7 +153,9 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	static const unsigned wanted =
 		FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_READDIRPLUS |
 		FUSE_CAP_NO_OPEN_SUPPORT | FUSE_CAP_NO_OPENDIR_SUPPORT | FUSE_CAP_CACHE_SYMLINKS |
-		FUSE_CAP_EXPLICIT_INVAL_DATA
+		FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_DONT_MASK |
+		/* The kernel keeps ACLs, also that there are none: `ls -l` asks for each file. */
+		FUSE_CAP_POSIX_ACL
 #ifdef FUSE_CAP_HANDLE_KILLPRIV_V2
 		/* Without it each write is preceded by a question for security.capability. */
 		| FUSE_CAP_HANDLE_KILLPRIV_V2

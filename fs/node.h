@@ -29,7 +29,8 @@ enum {
 	NODE_DEAD = 64,      /* forgotten, not yet buried */
 	NODE_DOUBT = 128,    /* somebody outside wrote it at the same time as we did */
 	NODE_WRITTEN = 256,  /* its content was changed through the mount at some time */
-	NODE_DROPPED = 512,  /* its cached data was invalidated: a write under way may have met that */
+	NODE_DROPPED =
+		512, /* its cached data was invalidated: a write under way may have met that */
 };
 
 enum { NODE_NONE = 0 }; /* index and name record 0 are never used */
