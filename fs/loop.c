@@ -16,7 +16,6 @@
 #include "manager/base/log.h"
 
 enum {
-	SPIN_US = 50,    /* how long the reader looks for the next request before it sleeps */
 	WATCH_MS = 1,    /* how often the watch looks while requests come */
 	WATCH_IDLE = 20, /* looks without a request after which it sleeps, too */
 };
@@ -30,7 +29,7 @@ enum { FREE, READING, ALONE };
 struct loop {
 	struct overlay *o;
 	int fd; /* borrowed from the session */
-	unsigned spin_us;
+	uint64_t spin_us;
 	sem_t token;      /* posted to hand it over */
 	sem_t wake_watch; /* posted when requests come again */
 	_Atomic int state;
@@ -181,7 +180,7 @@ int loop_run(struct overlay *o, unsigned n)
 	struct loop l = {
 		.o = o,
 		.fd = fuse_session_fd(o->se),
-		.spin_us = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? SPIN_US : 0,
+		.spin_us = clock_spin_us(),
 		.threads = calloc(n, sizeof(pthread_t)),
 	};
 	if (!l.threads)

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -166,11 +167,16 @@ static int receive(struct client *c, struct head *h, size_t *got, uint64_t deadl
 		   struct err *e)
 {
 	int have_head = 0;
+	uint64_t spin_end = clock_mono_us() + clock_spin_us();
 	*got = 0;
 	for (;;) {
 		ssize_t n = recv(c->fd, c->buf + *got, ANSWER_MAX - *got, 0);
 		if (n < 0 && errno == EINTR)
 			continue;
+		if (n < 0 && errno == EAGAIN && clock_mono_us() < spin_end) {
+			sched_yield();
+			continue;
+		}
 		if (n < 0 && errno == EAGAIN) {
 			int r = wait_for(c->fd, POLLIN, deadline_ms);
 			if (r < 0)

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -239,17 +240,35 @@ static int sooner(int a_ms, int b_ms)
 	return a_ms < 0 ? b_ms : b_ms < 0 || a_ms < b_ms ? a_ms : b_ms;
 }
 
+/* After a request the next one often comes at once: looks for it a little while before sleeping. */
+static int look_for_more(const struct backend *b, struct epoll_event *ev, int size)
+{
+	int n = 0;
+	for (uint64_t end = clock_mono_us() + clock_spin_us(); n == 0 && clock_mono_us() < end;) {
+		n = epoll_wait(b->epoll, ev, size, 0);
+		if (n == 0)
+			sched_yield();
+	}
+	return n;
+}
+
 /* Until told to stop, and then until what was under way is answered. */
 static void loop(struct backend *b)
 {
 	uint64_t deadline = 0;
+	bool busy = false;
 	while (!b->stop || (!gateway_serve_idle(b->serve) && clock_mono_ms() < deadline)) {
 		struct epoll_event ev[8];
 		int wait_ms = gateway_serve_run(b->serve);
 		if (b->stop && gateway_serve_idle(b->serve))
 			break;
 		wait_ms = sooner(wait_ms, gateway_engine_tick(b->engine, clock_mono_ms()));
-		int n = epoll_wait(b->epoll, ev, 8, b->stop ? sooner(wait_ms, 100) : wait_ms);
+		if (b->stop)
+			wait_ms = sooner(wait_ms, 100);
+		int n = busy && wait_ms != 0 ? look_for_more(b, ev, 8) : 0;
+		if (n == 0)
+			n = epoll_wait(b->epoll, ev, 8, wait_ms);
+		busy = n > 0;
 		for (int i = 0; i < n; i++)
 			on_event(b, ev[i].data.fd);
 		if (b->stop && !deadline) {

@@ -93,7 +93,8 @@ struct thread {
 	bool joinable; /* id is one to join */
 	bool alive;    /* it will look at the repo again */
 	pthread_cond_t wake;
-	uint64_t wake_at; /* when it looks without being woken; 0 while it runs */
+	bool spins;               /* looks a little while for more before it sleeps */
+	_Atomic uint64_t wake_at; /* when it looks without being woken; 0 while it runs */
 };
 
 struct summon;

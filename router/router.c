@@ -82,6 +82,7 @@ static int repo_make(struct router *r, const struct repo *repo, struct router_re
 	rr->refs = 1;
 	pthread_mutex_init(&rr->lock, NULL);
 	thread_init(&rr->submit);
+	rr->submit.spins = true;
 	thread_init(&rr->keeper);
 	turn_init(&rr->turn, c->linger_ms, c->max_turn_ms, c->lock_timeout_ms);
 	rr->policy = config_policy_of(c, repo);

@@ -1,5 +1,6 @@
 /* The threads of a repo: started when there is work, gone when there was none for a while. */
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 
 #include "manager/base/clock.h"
@@ -51,6 +52,14 @@ bool thread_sleep_locked(struct router_repo *rr, struct thread *t, uint64_t at_m
 	int rc = 0;
 
 	t->wake_at = at_ms;
+	if (t->spins) {
+		uint64_t spin_end = clock_mono_us() + clock_spin_us();
+
+		pthread_mutex_unlock(&rr->lock);
+		while (t->wake_at && clock_mono_us() < spin_end)
+			sched_yield();
+		pthread_mutex_lock(&rr->lock);
+	}
 	while (rc == 0 && t->wake_at)
 		rc = pthread_cond_timedwait(&t->wake, &rr->lock, &ts);
 	t->wake_at = 0;

@@ -140,8 +140,8 @@ static void read_others(struct writer *w)
 		least = board->written[i];
 		got = w->map[at / 8];
 		if (got < least)
-			stale("writer %u maps %lu of writer %u, who had written %lu", w->id, got,
-			      i, least);
+			stale("writer %u maps %lu of writer %u, who had written %lu", w->id, got, i,
+			      least);
 	}
 }
 
@@ -313,7 +313,8 @@ static void change_and_look(enum outside_kind kind, const struct seen *s, uint64
 	if (took > board->slowest_us[kind])
 		board->slowest_us[kind] = took;
 	if (got != seq)
-		stale("%s: %lu changed outside, still %lu in the mount", kind_names[kind], seq, got);
+		stale("%s: %lu changed outside, still %lu in the mount", kind_names[kind], seq,
+		      got);
 }
 
 static void outside(void)
@@ -567,7 +568,8 @@ int main(int argc, char **argv)
 		errx(2, "usage: coherence_stress MOUNTED REAL SECONDS");
 	mounted = argv[1];
 	real = argv[2];
-	board = mmap(NULL, sizeof(*board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	board = mmap(NULL, sizeof(*board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+		     0);
 	if (board == MAP_FAILED)
 		err(1, "mmap");
 	make("hot", HOT_SIZE);

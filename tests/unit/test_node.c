@@ -1,0 +1,411 @@
+#include "tests/unit/unit.h"
+
+#include <errno.h>
+
+#include "fs/node.h"
+
+static int table_setup(void **state)
+{
+	struct nodes *t = NULL;
+	assert_int_equal(nodes_new(&t), 0);
+	*state = t;
+	return 0;
+}
+
+static int table_teardown(void **state)
+{
+	nodes_free(*state);
+	return 0;
+}
+
+static struct node_key key_of(ino_t ino, uint32_t flags)
+{
+	return (struct node_key){
+		.dev = 7, .ino = ino, .born = 1, .flags = flags, .stamp = 5, .repo = 3};
+}
+
+/* A node called name in parent, one lookup counted. */
+static struct node *intern(struct nodes *t, ino_t ino, uint32_t flags, struct node *parent,
+			   const char *name)
+{
+	struct node_key key = key_of(ino, flags);
+	struct node *n = NULL;
+	assert_int_equal(node_intern(t, &key, parent, name, false, &n, NULL), 0);
+	assert_non_null(n);
+	return n;
+}
+
+/* Forgets count lookups and buries what comes back; says how many those were. */
+static unsigned forget(struct nodes *t, struct node *n, uint64_t count)
+{
+	unsigned dead = 0;
+	struct node *next = NULL;
+	for (struct node *d = node_forget(t, n, count); d; d = next, dead++) {
+		next = node_next_dead(t, d);
+		node_bury(t, d);
+	}
+	return dead;
+}
+
+static uint64_t known(struct nodes *t)
+{
+	struct nodes_stats s;
+	nodes_stats(t, &s);
+	return s.nodes;
+}
+
+static uint64_t names(struct nodes *t)
+{
+	struct nodes_stats s;
+	nodes_stats(t, &s);
+	return s.names;
+}
+
+static struct node *top(struct nodes *t)
+{
+	return node_at(t, NODE_ROOT_ID);
+}
+
+static void the_top_directory_is_node_one_and_stays(void **state)
+{
+	struct nodes *t = *state;
+	assert_ptr_equal(node_get(t, NODE_ROOT_ID), top(t));
+	assert_int_equal(node_id(top(t)), NODE_ROOT_ID);
+	assert_int_equal(forget(t, top(t), 100), 0);
+	assert_non_null(node_get(t, NODE_ROOT_ID));
+}
+
+static void numbers_that_name_no_node_give_null(void **state)
+{
+	struct nodes *t = *state;
+	struct node *n = intern(t, 10, NODE_REG, top(t), "f");
+	assert_null(node_get(t, 0));
+	assert_null(node_get(t, 2 + n->index));
+	assert_null(node_get(t, UINT64_MAX));
+	assert_null(node_get(t, node_id(n) + ((uint64_t)1 << 32)));
+	assert_null(node_hold(t, UINT64_MAX));
+	assert_ptr_equal(node_get(t, node_id(n)), n);
+}
+
+static void the_same_file_is_the_same_node(void **state)
+{
+	struct nodes *t = *state;
+	struct node_key key = key_of(10, NODE_REG);
+	struct node *a = NULL, *b = NULL;
+	bool made = false;
+	assert_int_equal(node_intern(t, &key, top(t), "f", false, &a, &made), 0);
+	assert_true(made);
+	assert_int_equal(node_intern(t, &key, top(t), "f", false, &b, &made), 0);
+	assert_false(made);
+	assert_ptr_equal(a, b);
+	assert_int_equal(a->nlookup, 2);
+	assert_int_equal(node_dev(t, a), 7);
+	key.dev = 8;
+	assert_int_equal(node_intern(t, &key, top(t), "g", false, &b, &made), 0);
+	assert_true(made);
+	assert_ptr_not_equal(a, b);
+}
+
+static void a_node_goes_with_its_last_lookup(void **state)
+{
+	struct nodes *t = *state;
+	struct node *n = intern(t, 10, NODE_REG, top(t), "f");
+	uint64_t id = node_id(n);
+	intern(t, 10, NODE_REG, top(t), "f");
+	assert_int_equal(forget(t, n, 1), 0);
+	assert_int_equal(forget(t, n, 1), 1);
+	assert_null(node_get(t, id));
+	assert_null(node_name_find(t, top(t), "f", NULL));
+	assert_int_equal(known(t), 1);
+	assert_int_equal(names(t), 0);
+}
+
+static void more_forgets_than_lookups_do_no_harm(void **state)
+{
+	struct nodes *t = *state;
+	struct node *n = intern(t, 10, NODE_REG, top(t), "f");
+	assert_int_equal(forget(t, n, UINT64_MAX), 1);
+	assert_int_equal(known(t), 1);
+}
+
+static void a_number_is_not_given_again_for_another_file(void **state)
+{
+	struct nodes *t = *state;
+	struct node *n = intern(t, 10, NODE_REG, top(t), "f");
+	uint64_t id = node_id(n);
+	assert_int_equal(forget(t, n, 1), 1);
+	struct node *other = intern(t, 11, NODE_REG, top(t), "g");
+	assert_ptr_equal(other, n); /* the same memory */
+	assert_int_not_equal(node_id(other), id);
+	assert_null(node_get(t, id));
+	assert_null(node_hold(t, id));
+}
+
+static void a_held_node_stays_until_it_is_let_go(void **state)
+{
+	struct nodes *t = *state;
+	struct node *n = intern(t, 10, NODE_REG, top(t), "f");
+	assert_ptr_equal(node_hold(t, node_id(n)), n);
+	assert_int_equal(forget(t, n, 1), 0);
+	assert_non_null(node_get(t, node_id(n)));
+	assert_int_equal(forget(t, n, 1), 1);
+}
+
+static void a_directory_waits_for_its_children(void **state)
+{
+	struct nodes *t = *state;
+	struct node *dir = intern(t, 10, NODE_DIR, top(t), "d");
+	struct node *sub = intern(t, 11, NODE_DIR, dir, "s");
+	struct node *file = intern(t, 12, NODE_REG, sub, "f");
+	assert_int_equal(forget(t, dir, 1), 0);
+	assert_int_equal(forget(t, sub, 1), 0);
+	assert_ptr_equal(node_get(t, node_id(dir)), dir);
+	assert_int_equal(forget(t, file, 1), 3);
+	assert_int_equal(known(t), 1);
+	assert_int_equal(names(t), 0);
+}
+
+static void a_directory_that_waited_goes_after_a_change_of_names(void **state)
+{
+	struct nodes *t = *state;
+	struct node *dir = intern(t, 10, NODE_DIR, top(t), "d");
+	struct node *file = intern(t, 11, NODE_REG, dir, "f");
+	assert_int_equal(forget(t, dir, 1), 0);
+	bool last = false;
+	assert_ptr_equal(node_name_drop(t, dir, "f", &last), file);
+	assert_true(last);
+	assert_int_equal(forget(t, file, 1), 2);
+	assert_int_equal(known(t), 1);
+}
+
+static void a_file_with_a_name_in_each_of_a_thousand_directories_frees_them_all(void **state)
+{
+	struct nodes *t = *state;
+	struct node *file = NULL;
+	for (ino_t i = 0; i < 1000; i++) {
+		char name[16];
+		snprintf(name, sizeof(name), "d%d", (int)i);
+		struct node *dir = intern(t, 100 + i, NODE_DIR, top(t), name);
+		file = intern(t, 10, NODE_REG, dir, "f");
+		assert_int_equal(forget(t, dir, 1), 0);
+	}
+	assert_int_equal(forget(t, file, 1000), 1001);
+	assert_int_equal(known(t), 1);
+	assert_int_equal(names(t), 0);
+}
+
+static void a_reused_inode_number_is_another_node(void **state)
+{
+	struct nodes *t = *state;
+	struct node_key key = key_of(10, NODE_REG);
+	struct node *old = intern(t, 10, NODE_REG, top(t), "f"), *now = NULL;
+	bool made = false;
+	key.born = 2;
+	assert_int_equal(node_intern(t, &key, top(t), "f", false, &now, &made), 0);
+	assert_true(made);
+	assert_ptr_not_equal(now, old);
+	assert_ptr_equal(node_get(t, node_id(old)), old); /* a program may have it open */
+	struct node *parent = NULL;
+	char name[NODE_NAME_MAX];
+	assert_false(node_name_nth(t, old, 0, &parent, name));
+	assert_int_equal(forget(t, old, 1), 1);
+	struct node *again = NULL;
+	assert_int_equal(node_intern(t, &key, top(t), "f", false, &again, &made), 0);
+	assert_false(made);
+	assert_ptr_equal(again, now);
+}
+
+static void a_file_that_became_a_directory_is_another_node(void **state)
+{
+	struct nodes *t = *state;
+	struct node *file = intern(t, 10, NODE_REG, top(t), "x");
+	struct node *dir = intern(t, 10, NODE_DIR, top(t), "x");
+	assert_ptr_not_equal(file, dir);
+	assert_int_equal(dir->flags, NODE_DIR);
+}
+
+static void names_are_found_dropped_and_moved(void **state)
+{
+	struct nodes *t = *state;
+	struct node *dir = intern(t, 10, NODE_DIR, top(t), "d");
+	struct node *file = intern(t, 11, NODE_REG, dir, "a");
+	bool last = true;
+	node_name_add(t, file, dir, "b");
+	assert_ptr_equal(node_name_drop(t, dir, "a", &last), file);
+	assert_false(last);
+	assert_null(node_name_drop(t, dir, "a", &last));
+	assert_null(node_name_find(t, dir, "a", NULL));
+	assert_ptr_equal(node_name_find(t, dir, "b", NULL), file);
+	assert_int_equal(file->nlookup, 2); /* the find holds it */
+	assert_null(node_name_find(t, top(t), "b", NULL));
+	assert_int_equal(forget(t, file, 1), 0);
+}
+
+static void the_nth_name_is_the_newest_first(void **state)
+{
+	struct nodes *t = *state;
+	struct node *one = intern(t, 10, NODE_DIR, top(t), "1"), *parent = NULL;
+	struct node *two = intern(t, 11, NODE_DIR, top(t), "2");
+	struct node *file = intern(t, 12, NODE_REG, one, "a");
+	char name[NODE_NAME_MAX];
+	intern(t, 12, NODE_REG, two, "b");
+	assert_true(node_name_nth(t, file, 0, &parent, name));
+	assert_ptr_equal(parent, two);
+	assert_string_equal(name, "b");
+	assert_true(node_name_nth(t, file, 1, &parent, name));
+	assert_ptr_equal(parent, one);
+	assert_string_equal(name, "a");
+	assert_false(node_name_nth(t, file, 2, &parent, name));
+}
+
+static void a_name_that_names_something_else_now_leaves_the_other(void **state)
+{
+	struct nodes *t = *state;
+	struct node *old = intern(t, 10, NODE_REG, top(t), "f"), *parent = NULL;
+	struct node *now = intern(t, 11, NODE_REG, top(t), "f");
+	char name[NODE_NAME_MAX];
+	assert_false(node_name_nth(t, old, 0, &parent, name));
+	assert_ptr_equal(node_name_find(t, top(t), "f", NULL), now);
+	assert_int_equal(names(t), 1);
+}
+
+static void the_mark_of_an_own_name_is_told_once(void **state)
+{
+	struct nodes *t = *state;
+	struct node_key key = key_of(10, NODE_REG);
+	struct node *n = NULL;
+	bool own = false;
+	assert_int_equal(node_intern(t, &key, top(t), "f", true, &n, NULL), 0);
+	/* Being looked up in between does not take the mark. */
+	assert_int_equal(node_intern(t, &key, top(t), "f", false, &n, NULL), 0);
+	assert_ptr_equal(node_name_find(t, top(t), "f", &own), n);
+	assert_true(own);
+	assert_ptr_equal(node_name_find(t, top(t), "f", &own), n);
+	assert_false(own);
+}
+
+static void a_new_name_makes_a_file_part_of_the_tree_again(void **state)
+{
+	struct nodes *t = *state;
+	struct node *n = intern(t, 10, NODE_REG, top(t), "f");
+	n->flags |= NODE_UNLINKED;
+	intern(t, 10, NODE_REG, top(t), "g");
+	assert_false(n->flags & NODE_UNLINKED);
+}
+
+static void names_of_255_bytes_and_any_bytes_are_kept(void **state)
+{
+	struct nodes *t = *state;
+	char longest[NODE_NAME_MAX], got[NODE_NAME_MAX];
+	struct node *parent = NULL;
+	for (size_t len = 1; len < NODE_NAME_MAX; len++) {
+		memset(longest, '\xff', len);
+		longest[len] = '\0';
+		struct node *n = intern(t, 100 + len, NODE_REG, top(t), longest);
+		assert_true(node_name_nth(t, n, 0, &parent, got));
+		assert_string_equal(got, longest);
+	}
+	for (size_t len = 1; len < NODE_NAME_MAX; len++) {
+		memset(longest, '\xff', len);
+		longest[len] = '\0';
+		struct node *n = node_name_find(t, top(t), longest, NULL);
+		assert_non_null(n);
+		assert_int_equal(n->ino, 100 + len);
+		forget(t, n, 2);
+	}
+	assert_int_equal(names(t), 0);
+}
+
+static void more_devices_than_fit_are_an_error(void **state)
+{
+	struct nodes *t = *state;
+	struct node_key key = key_of(10, NODE_REG);
+	struct node *n = NULL;
+	int rc = 0;
+	for (dev_t dev = 1; dev <= 4096; dev++) {
+		key.dev = dev;
+		assert_int_equal(node_intern(t, &key, NULL, NULL, false, &n, NULL), 0);
+	}
+	key.dev = 5000;
+	rc = node_intern(t, &key, NULL, NULL, false, &n, NULL);
+	assert_int_equal(rc, -ENFILE);
+	key.dev = 4000;
+	assert_int_equal(node_intern(t, &key, NULL, NULL, false, &n, NULL), 0);
+}
+
+static void count(struct node *n, void *arg)
+{
+	(*(unsigned *)arg)++;
+}
+
+static void each_node_is_visited_once(void **state)
+{
+	struct nodes *t = *state;
+	unsigned n = 0;
+	intern(t, 10, NODE_REG, top(t), "a");
+	forget(t, intern(t, 11, NODE_REG, top(t), "b"), 1);
+	intern(t, 12, NODE_REG, top(t), "c");
+	nodes_each(t, count, &n);
+	assert_int_equal(n, 3); /* with the top */
+}
+
+enum { MANY = 300000, PER_DIR = 300 };
+
+static void three_hundred_thousand_nodes_cost_200_bytes_each_and_all_go(void **state)
+{
+	struct nodes *t = *state;
+	struct node *dir = NULL;
+	char name[64];
+	for (ino_t i = 0; i < MANY; i++) {
+		if (i % PER_DIR == 0) {
+			snprintf(name, sizeof(name), "dir-%d", (int)(i / PER_DIR));
+			dir = intern(t, 1000000 + i, NODE_DIR, top(t), name);
+		}
+		snprintf(name, sizeof(name), "a_module_of_%d.c", (int)(i % PER_DIR));
+		intern(t, 10 + i, NODE_REG, dir, name);
+	}
+	struct nodes_stats s;
+	nodes_stats(t, &s);
+	assert_int_equal(s.nodes, 1 + MANY + MANY / PER_DIR);
+	assert_true(s.bytes / s.nodes <= 200);
+	dir = node_name_find(t, top(t), "dir-777", NULL);
+	assert_non_null(dir);
+	struct node *n = node_name_find(t, dir, "a_module_of_123.c", NULL);
+	assert_non_null(n);
+	assert_int_equal(n->ino, 10 + 777 * PER_DIR + 123);
+	for (uint32_t i = 2; i < 2 + s.nodes - 1; i++)
+		if (node_at(t, i)->nlookup)
+			forget(t, node_at(t, i), UINT64_MAX);
+	assert_int_equal(known(t), 1);
+	assert_int_equal(names(t), 0);
+}
+
+#define table_test(fn) cmocka_unit_test_setup_teardown(fn, table_setup, table_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		table_test(the_top_directory_is_node_one_and_stays),
+		table_test(numbers_that_name_no_node_give_null),
+		table_test(the_same_file_is_the_same_node),
+		table_test(a_node_goes_with_its_last_lookup),
+		table_test(more_forgets_than_lookups_do_no_harm),
+		table_test(a_number_is_not_given_again_for_another_file),
+		table_test(a_held_node_stays_until_it_is_let_go),
+		table_test(a_directory_waits_for_its_children),
+		table_test(a_directory_that_waited_goes_after_a_change_of_names),
+		table_test(a_file_with_a_name_in_each_of_a_thousand_directories_frees_them_all),
+		table_test(a_reused_inode_number_is_another_node),
+		table_test(a_file_that_became_a_directory_is_another_node),
+		table_test(names_are_found_dropped_and_moved),
+		table_test(the_nth_name_is_the_newest_first),
+		table_test(a_name_that_names_something_else_now_leaves_the_other),
+		table_test(the_mark_of_an_own_name_is_told_once),
+		table_test(a_new_name_makes_a_file_part_of_the_tree_again),
+		table_test(names_of_255_bytes_and_any_bytes_are_kept),
+		table_test(more_devices_than_fit_are_an_error),
+		table_test(each_node_is_visited_once),
+		table_test(three_hundred_thousand_nodes_cost_200_bytes_each_and_all_go),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
