@@ -3,7 +3,8 @@
 # needs. Then sees to a libfuse that is new enough: where the distribution's is older than 3.17, the
 # upstream release is taken from the source package of Debian's newest suite into
 # subprojects/libfuse, from the mirror this machine uses already (apt checks signature and checksum).
-# Where that cannot be had, the distribution's libfuse (3.14 or newer) does.
+# Where that cannot be had, the distribution's libfuse (3.14 or newer) does. Last, ordinary users
+# must be able to use /dev/fuse.
 #
 # sh docs/install-deps.sh [--tests]      as root, or as a user with sudo; nothing to do needs neither
 set -eu
@@ -26,7 +27,7 @@ case ${1-} in
 '') ;;
 --tests) tests=yes ;;
 -h | --help)
-	sed -n '2,8s/^# \{0,1\}//p' "$0"
+	sed -n '2,9s/^# \{0,1\}//p' "$0"
 	exit 0
 	;;
 *)
@@ -89,6 +90,19 @@ if [ -n "$missing" ]; then
 	# shellcheck disable=SC2086 # a list of package names
 	apt install --no-install-recommends $missing </dev/null >/dev/null ||
 		die "apt-get could not install:$missing"
+fi
+
+# --- /dev/fuse -----------------------------------------------------------------------------------
+
+# udev makes it usable for everybody; on a machine without udev nobody did.
+if [ -c /dev/fuse ]; then
+	case $(stat -c %a /dev/fuse) in
+	*6) ;;
+	*)
+		say 'making /dev/fuse usable for every user (mode 666), as udev does'
+		as_root chmod 666 /dev/fuse
+		;;
+	esac
 fi
 
 # --- libfuse -------------------------------------------------------------------------------------
