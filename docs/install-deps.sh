@@ -105,6 +105,9 @@ if [ -c /dev/fuse ]; then
 	esac
 fi
 
+# fusermount3 cannot unmount without it; systemd and container engines make it.
+[ -e /etc/mtab ] || as_root ln -sf ../proc/self/mounts /etc/mtab
+
 # --- libfuse -------------------------------------------------------------------------------------
 
 have=$(pkg-config --modversion fuse3 2>/dev/null || echo 0)

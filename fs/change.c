@@ -20,6 +20,7 @@ static enum mutation_op op_of(const struct change *c)
 {
 	switch (c->kind) {
 	case CHANGE_CREATE:
+	case CHANGE_TMPFILE:
 		return MUTATION_CREATE;
 	case CHANGE_WRITE:
 		return c->flags & O_APPEND ? MUTATION_APPEND : MUTATION_WRITE;
@@ -238,6 +239,7 @@ static void reply(struct change *c, int rc)
 	}
 	switch (c->kind) {
 	case CHANGE_CREATE:
+	case CHANGE_TMPFILE:
 		sent = fuse_reply_create(c->req, &c->out.e, &c->fi);
 		break;
 	case CHANGE_MKDIR:
@@ -258,7 +260,7 @@ static void reply(struct change *c, int rc)
 	}
 	if (sent == -ENOENT) { /* the caller is gone: nobody will ever send FORGET or RELEASE */
 		lookup_forget(c->o, c->out.e.ino, 1);
-		if (c->kind == CHANGE_CREATE)
+		if ((c->kind == CHANGE_CREATE || c->kind == CHANGE_TMPFILE) && c->fi.fh)
 			handle_free(c->o, handle_of(&c->fi));
 	}
 }
@@ -406,12 +408,16 @@ static void run(struct change *c)
 		change_finish(c, -ESTALE);
 		return;
 	}
-	if (c->node->flags &
-	    NODE_UNLINKED) { /* no part of the tree any more: nobody's but its users' */
+	/* No part of the tree any more: nobody's but its users', unless it is given a name. */
+	if (c->node->flags & NODE_UNLINKED && c->kind != CHANGE_LINK) {
 		change_finish(c, home_apply(c));
 		return;
 	}
 	int verdict = router_begin(o->router, re->rr, &caller, key_of(c), &c->pass, NULL);
+	/* The gateway can neither make nor reach what has no name: programs then make one with a name. */
+	bool nameless = c->kind == CHANGE_TMPFILE || c->node->flags & NODE_UNLINKED;
+	if (verdict == ROUTER_FOREIGN && nameless)
+		verdict = -EOPNOTSUPP;
 	if (verdict < 0) {
 		change_finish(c, verdict);
 	} else if (verdict == ROUTER_HOME) {
@@ -460,7 +466,8 @@ static bool start(struct change *c, fuse_req_t req, fuse_ino_t ino, fuse_ino_t i
 	if (rc < 0) {
 		c->node = NULL;
 		reply_err(req, rc);
-	} else if (c->kind == CHANGE_CREATE || c->kind == CHANGE_MKDIR || c->kind == CHANGE_MKNOD) {
+	} else if (c->kind == CHANGE_CREATE || c->kind == CHANGE_MKDIR || c->kind == CHANGE_MKNOD ||
+		   c->kind == CHANGE_TMPFILE) {
 		apply_umask(c);
 	}
 	return rc == 0;
@@ -474,6 +481,15 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 	if (start(&c, req, parent, 0))
 		run(&c);
 }
+
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
+static void op_tmpfile(fuse_req_t req, fuse_ino_t parent, mode_t mode, struct fuse_file_info *fi)
+{
+	struct change c = {.kind = CHANGE_TMPFILE, .mode = mode, .flags = fi->flags, .fi = *fi};
+	if (start(&c, req, parent, 0))
+		run(&c);
+}
+#endif
 
 static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
 		     struct fuse_file_info *fi)
@@ -600,6 +616,9 @@ static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 void change_ops(struct fuse_lowlevel_ops *ops)
 {
 	ops->create = op_create;
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
+	ops->tmpfile = op_tmpfile;
+#endif
 	ops->write = op_write;
 	ops->setattr = op_setattr;
 	ops->unlink = op_unlink;

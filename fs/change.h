@@ -25,6 +25,7 @@ enum change_kind {
 	CHANGE_SETXATTR,
 	CHANGE_REMOVEXATTR,
 	CHANGE_FALLOCATE,
+	CHANGE_TMPFILE, /* a file without a name (O_TMPFILE); at home only */
 };
 
 /*

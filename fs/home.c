@@ -85,6 +85,50 @@ static int apply_create(struct change *c, int dir)
 	return keep_created(c, n, fd, ls.st.st_mode);
 }
 
+static int open_nameless(struct change *c, int dir)
+{
+	struct creds saved;
+	become_caller(c, &saved);
+	int fd = openat(dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC | (c->flags & O_EXCL),
+			c->mode & 07777);
+	int rc = fd < 0 ? -errno : fd;
+	creds_restore(&saved);
+	return rc;
+}
+
+/* A file without a name is reached by a descriptor for as long as the kernel knows it. */
+static int apply_tmpfile(struct change *c, int dir)
+{
+	struct overlay *o = c->o;
+	struct lookup_stat ls = {.stamp = 0};
+	struct node *n = NULL;
+	int fd = open_nameless(c, dir);
+	if (fd < 0)
+		return fd;
+	int path = open(proc_path(fd).text, O_PATH | O_CLOEXEC);
+	int rc = path < 0 ? -errno : lookup_statx(fd, "", &ls);
+	struct node_key key = {.dev = ls.st.st_dev,
+			       .ino = ls.st.st_ino,
+			       .born = ls.born,
+			       .flags = NODE_REG,
+			       .stamp = ls.stamp,
+			       .repo = c->node->repo};
+	if (rc == 0)
+		rc = node_intern(o->nodes, &key, NULL, NULL, true, &n, NULL);
+	if (rc < 0 || !n) {
+		close(fd);
+		if (path >= 0)
+			close(path);
+		return rc;
+	}
+	atomic_fetch_or(&n->flags, NODE_UNLINKED);
+	fds_give_path(o->fds, n, path);
+	c->out.e = (struct fuse_entry_param){
+		.ino = node_id(n), .attr = ls.st, .attr_timeout = LOOKUP_FOREVER};
+	c->fi.keep_cache = 1;
+	return keep_created(c, n, fd, ls.st.st_mode);
+}
+
 static int make_named(struct change *c, int dir)
 {
 	switch (c->kind) {
@@ -319,6 +363,8 @@ static int apply_with_fd(struct change *c, int fd)
 	switch (c->kind) {
 	case CHANGE_CREATE:
 		return apply_create(c, fd);
+	case CHANGE_TMPFILE:
+		return apply_tmpfile(c, fd);
 	case CHANGE_MKDIR:
 	case CHANGE_MKNOD:
 	case CHANGE_SYMLINK:

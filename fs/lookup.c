@@ -389,7 +389,7 @@ static void reply_xattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t
 	rc = len < 0 ? -errno : 0;
 	fds_put(o->fds, &h);
 	/* Without SELinux no file has a label. This errno makes ls -l stop asking for each. */
-	if (rc == -ENODATA && strcmp(name, "security.selinux") == 0)
+	if (name && rc == -ENODATA && strcmp(name, "security.selinux") == 0)
 		rc = -EOPNOTSUPP;
 	if (rc < 0)
 		reply_err(req, rc);

@@ -115,7 +115,9 @@ static void a_backend_that_starts_slower_than_threads_stay_is_waited_for(void **
 		struct call c = {.over = false};
 		bool alive = true;
 
+		pthread_mutex_lock(&web->lock);
 		r->hooks.idle_ms = 1;
+		pthread_mutex_unlock(&web->lock);
 		ensure_result = result;
 		set(&ensure_blocked, true);
 		submit(session("api-2", "s2"), "d", &c, NULL);
