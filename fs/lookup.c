@@ -212,10 +212,8 @@ static int lookup_open(struct overlay *o, struct node *parent, const char *name,
 	fds_put(o->fds, &h);
 	if (rc == 0)
 		rc = lookup_intern(o, parent, name, &ls, false, e, &n);
-	if (rc == 0 && fd >= 0 && n->flags & NODE_REG) {
-		fds_give_path(o->fds, n, fd);
-		fd = -1;
-	}
+	if (rc == 0 && fd >= 0 && n->flags & NODE_REG)
+		fds_give_path(o->fds, n, steal_fd(&fd));
 	return rc;
 }
 
