@@ -1,5 +1,6 @@
 /*
- * The line to one repo's gateway: one keep-alive HTTP connection over gateway.sock, by libcurl.
+ * The line to one repo's gateway: one keep-alive HTTP connection over gateway.sock, on a plain socket: the
+ * answers are our own, and every rrm command that routes would have to load libcurl.
  * Owned by one thread at a time; no locks. HTTP status becomes errno here and nowhere else.
  */
 #pragma once
