@@ -150,7 +150,12 @@ static void tell(struct overlay *o, const struct item *it)
 {
 	if (it->expire) {
 		/* A kernel that cannot (before 6.2) still has the name right. */
+#ifdef EXPIRE_ENTRY_HAS_FLAGS
+		fuse_lowlevel_notify_expire_entry(o->se, it->ino, it->name, strlen(it->name),
+						  FUSE_LL_EXPIRE_ONLY);
+#else
 		fuse_lowlevel_notify_expire_entry(o->se, it->ino, it->name, strlen(it->name));
+#endif
 		return;
 	}
 	if (it->name[0]) {

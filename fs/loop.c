@@ -71,7 +71,7 @@ static int receive(struct loop *l, struct fuse_buf *buf)
 {
 	struct fuse_session *se = l->o->se;
 	uint64_t since = 0;
-	while (!fuse_session_exited(se)) {
+	while (!l->o->stopping && !fuse_session_exited(se)) {
 		int len = fuse_session_receive_buf(se, buf);
 		if (len == -EINTR)
 			continue;
@@ -198,7 +198,8 @@ int loop_run(struct overlay *o, unsigned n)
 
 void loop_stop(struct overlay *o)
 {
-	fuse_session_exit(o->se);
+	/* Not fuse_session_exit(): libfuse would throw away, unanswered, what it has just read. */
+	o->stopping = true;
 	eventfd_write(o->stop_fd, 1);
 }
 

@@ -49,6 +49,7 @@ struct overlay {
 	ino_t under_ino; /* hidden in the tree, for to stat it would ask ourselves */
 	char under_name[NODE_NAME_MAX];
 	bool privileged;              /* runs as root: acts for the caller */
+	_Atomic bool stopping;        /* loop_stop() was called */
 	int stop_fd;                  /* owned; eventfd: readable once loop_stop() was called */
 	int *ready_fd;                /* written to once the kernel said INIT; NULL: nobody waits */
 	pthread_mutex_t handles_lock; /* leaf */
