@@ -68,6 +68,13 @@ static void unmark_one(struct overlay *o, struct node *n)
 		coherence_changed(o, n);
 }
 
+static void count_waiting(const struct change *c, int add)
+{
+	atomic_fetch_add(&c->node->waiting, (uint16_t)add);
+	if (c->node2)
+		atomic_fetch_add(&c->node2->waiting, (uint16_t)add);
+}
+
 int change_path(struct overlay *o, struct node *n, const char *name, char *buf)
 {
 	struct repos_entry *re = repos_at(o->repos, n->repo);
@@ -305,6 +312,8 @@ void change_finish(struct change *c, int rc)
 		atomic_fetch_or(&c->node->flags, NODE_WRITTEN);
 	if (c->routed)
 		tell_router(c, rc);
+	if (c->waiting)
+		count_waiting(c, -1);
 	unmark_one(c->o, c->node);
 	unmark_one(c->o, c->node2);
 	if (!waiting) {
@@ -389,6 +398,7 @@ static void put_in_line(struct change *c, int verdict)
 		change_finish(c, -ENOMEM);
 		return;
 	}
+	count_waiting(k, 1);
 	fuse_req_interrupt_func(k->req, on_interrupt, k);
 	if (verdict == ROUTER_WAIT)
 		wait_for_turn(k);

@@ -371,7 +371,9 @@ static bool check_name(struct coherence *c, struct node *dir, const char *name, 
 	struct overlay *o = c->o;
 	struct lookup_stat ls = {0};
 	bool own = false, removed = false;
-	if (dir->changing && clock_mono_ms() < since_ms + FORCE_MS)
+	/* Who waits for a turn has the directory locked in the kernel: to tell now would wait with him, and
+	 * with us all news of his repo. */
+	if (dir->waiting || (dir->changing && clock_mono_ms() < since_ms + FORCE_MS))
 		return false;
 	removed = was_own_removal(c, dir, name);
 	struct node *belief = node_name_find(o->nodes, dir, name, &own);

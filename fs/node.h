@@ -49,6 +49,7 @@ struct node {
 	_Atomic uint32_t flags;   /* NODE_* */
 	_Atomic int32_t wd;       /* inotify watch; -1: none, -2: none can be had */
 	_Atomic uint16_t changing;   /* changes through the mount under way */
+	_Atomic uint16_t waiting;    /* those of them that wait for a turn or a gateway */
 	uint16_t dev;                /* index in nodes_dev() */
 	_Atomic uint16_t repo;       /* index of the owner in the mount's repos */
 	int32_t path_fd;             /* fdcache lock; O_PATH, -1: none */
