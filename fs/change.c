@@ -186,57 +186,6 @@ int change_entry(struct change *c, struct node *dir, const char *name)
 	return rc < 0 ? rc : lookup_intern(c->o, dir, name, &ls, true, &c->out.e, NULL);
 }
 
-static struct change_handle *handle_of(const struct fuse_file_info *fi)
-{
-	/* NOLINTNEXTLINE(performance-no-int-to-ptr): the kernel gives back what CREATE answered */
-	return fi ? (struct change_handle *)(uintptr_t)fi->fh : NULL;
-}
-
-int change_made_fd(const struct fuse_file_info *fi)
-{
-	const struct change_handle *h = handle_of(fi);
-	return h ? h->fd : -1;
-}
-
-static void handle_free(struct overlay *o, struct change_handle *h)
-{
-	if (!h)
-		return;
-	pthread_mutex_lock(&o->handles_lock);
-	*h->at = h->next;
-	if (h->next)
-		h->next->at = h->at;
-	pthread_mutex_unlock(&o->handles_lock);
-	if (h->fd >= 0)
-		close(h->fd);
-	free(h);
-}
-
-struct change_handle *change_handle_new(struct change *c, int fd)
-{
-	struct overlay *o = c->o;
-	struct change_handle *h = calloc(1, sizeof(*h));
-	if (!h)
-		return NULL;
-	h->fd = fd;
-	h->pass = c->pass;
-	pthread_mutex_lock(&o->handles_lock);
-	h->next = o->handles;
-	h->at = &o->handles;
-	if (h->next)
-		h->next->at = &h->next;
-	o->handles = h;
-	pthread_mutex_unlock(&o->handles_lock);
-	c->fi.fh = (uintptr_t)h;
-	return h;
-}
-
-void change_handles_free(struct overlay *o)
-{
-	while (o->handles)
-		handle_free(o, o->handles);
-}
-
 static void reply(struct change *c, int rc)
 {
 	int sent = 0;
@@ -268,7 +217,7 @@ static void reply(struct change *c, int rc)
 	if (sent == -ENOENT) { /* the caller is gone: nobody will ever send FORGET or RELEASE */
 		lookup_forget(c->o, c->out.e.ino, 1);
 		if ((c->kind == CHANGE_CREATE || c->kind == CHANGE_TMPFILE) && c->fi.fh)
-			handle_free(c->o, handle_of(&c->fi));
+			change_handle_free(c->o, change_handle_of(&c->fi));
 	}
 }
 
@@ -510,7 +459,7 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 		.size = size,
 		.off = off,
 		.flags = fi->writepage ? 0 : fi->flags & O_APPEND,
-		.handle = handle_of(fi),
+		.handle = change_handle_of(fi),
 	};
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
 	c.kill_suidgid = fi->kill_suidgid;
@@ -524,8 +473,10 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 		       struct fuse_file_info *fi)
 {
-	struct change c = {
-		.kind = CHANGE_SETATTR, .attr = *attr, .to_set = to_set, .handle = handle_of(fi)};
+	struct change c = {.kind = CHANGE_SETATTR,
+			   .attr = *attr,
+			   .to_set = to_set,
+			   .handle = change_handle_of(fi)};
 	c.kill_suidgid = fuse_req_ctx(req)->uid != 0;
 	if (start(&c, req, ino, 0))
 		run(&c);
@@ -605,22 +556,9 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, of
 			   .off = off,
 			   .length = length,
 			   .flags = mode,
-			   .handle = handle_of(fi)};
+			   .handle = change_handle_of(fi)};
 	if (start(&c, req, ino, 0))
 		run(&c);
-}
-
-static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
-{
-	struct overlay *o = overlay_of(req);
-	struct change_handle *h = handle_of(fi);
-	struct node *n = ino & CONTROL_BIT ? NULL : node_get(o->nodes, ino);
-	if (n)
-		fds_close_write(o->fds, n);
-	if (h && n && h->fd < 0)
-		foreign_release(o, n, h);
-	handle_free(o, h);
-	fuse_reply_err(req, 0); /* the last: the kernel may forget the node then */
 }
 
 void change_ops(struct fuse_lowlevel_ops *ops)
@@ -641,5 +579,4 @@ void change_ops(struct fuse_lowlevel_ops *ops)
 	ops->setxattr = op_setxattr;
 	ops->removexattr = op_removexattr;
 	ops->fallocate = op_fallocate;
-	ops->release = op_release;
 }

@@ -40,6 +40,10 @@ struct change_handle {
 
 struct change;
 
+/* handle.c. NULL: the file was not made by this open, or needs none. */
+struct change_handle *change_handle_of(const struct fuse_file_info *fi);
+void change_handle_free(struct overlay *o, struct change_handle *h); /* NULL is fine */
+
 /* The descriptor that made the file at home, when the handle keeps it; -1: open it. */
 int change_made_fd(const struct fuse_file_info *fi);
 

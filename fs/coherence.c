@@ -1,6 +1,5 @@
 #include "fs/coherence.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -15,12 +14,11 @@
 
 #include "fs/invalidate.h"
 #include "fs/lookup.h"
+#include "fs/registry_watch.h"
 #include "fs/repos.h"
 #include "manager/base/cleanup.h"
 #include "manager/base/clock.h"
-#include "manager/base/file.h"
 #include "manager/base/log.h"
-#include "manager/base/path.h"
 
 enum {
 	RETRY_MS = 2,     /* how soon an event that waits for a change in hand is looked at again */
@@ -29,7 +27,6 @@ enum {
 	REMOVALS = 4096,
 	NODE_MASK = IN_MODIFY | IN_ATTRIB | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO |
 		    IN_CLOSE_WRITE,
-	REGISTRY_MASK = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ONLYDIR,
 };
 
 struct watch {
@@ -49,8 +46,7 @@ struct pending {
 struct coherence {
 	struct overlay *o;
 	int inotify, wake;
-	int registry;         /* inotify too: one instance has one watch only for a directory */
-	_Atomic int repos_wd; /* <base>/repos */
+	struct registry_watch *registry; /* owned */
 	pthread_t thread;
 	bool started;
 	_Atomic bool stop, writes, full_told;
@@ -70,9 +66,9 @@ int coherence_new(struct overlay *o, struct coherence **out, struct err *e)
 	c->o = o;
 	pthread_mutex_init(&c->lock, NULL);
 	c->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-	c->registry = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	int made = registry_watch_new(&c->registry);
 	c->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (c->inotify < 0 || c->registry < 0 || c->wake < 0) {
+	if (c->inotify < 0 || made < 0 || c->wake < 0) {
 		int rc = err_errno(e, -errno,
 				   "making an inotify instance (is "
 				   "/proc/sys/fs/inotify/max_user_instances used up?)");
@@ -116,7 +112,7 @@ struct coherence *coherence_free(struct coherence *c)
 	free_pending(&c->pending);
 	free_pending(&c->posted);
 	closep(&c->inotify);
-	closep(&c->registry);
+	c->registry = registry_watch_free(c->registry);
 	closep(&c->wake);
 	pthread_mutex_destroy(&c->lock);
 	free(c);
@@ -202,16 +198,6 @@ void coherence_unwatch(struct overlay *o, struct node *n)
 	HASH_DEL(c->watches, w);
 	inotify_rm_watch(c->inotify, wd);
 	free(w);
-}
-
-static int watch_registry_dir(struct overlay *o, const char *path)
-{
-	int wd = inotify_add_watch(o->coherence->registry, path, REGISTRY_MASK);
-	if (wd < 0 && errno != ENOENT && errno != ENOTDIR)
-		log_warn("event=watch path=\"%s\" error=\"%m\" effect=\"what comes and goes there, "
-			 "such as a repository, is seen by this mount only after a restart\"",
-			 path);
-	return wd;
 }
 
 static void add_pending(struct pending **list, uint64_t node, const char *name)
@@ -476,32 +462,19 @@ static void take_event(struct coherence *c, const struct inotify_event *ev)
 	lookup_forget(c->o, id, 1);
 }
 
-/* repo.json when it is whole, a state directory, or a directory that may be the root of a repo. */
-static void take_registry_event(struct coherence *c, const struct inotify_event *ev)
-{
-	const char *name = ev->len ? ev->name : "";
-	if (ev->mask & IN_Q_OVERFLOW)
-		c->reload = true;
-	else if (ev->mask & IN_ISDIR)
-		c->reload |= ev->wd == c->repos_wd || repos_root_called(c->o->repos, name);
-	else
-		c->reload |= !(ev->mask & IN_CREATE) && strcmp(name, "repo.json") == 0;
-}
-
-static void read_events(struct coherence *c, int fd,
-			void (*take)(struct coherence *c, const struct inotify_event *ev))
+static void read_events(struct coherence *c)
 {
 	union {
 		char bytes[65536];
 		struct inotify_event align;
 	} buf;
 	for (;;) {
-		ssize_t n = read(fd, buf.bytes, sizeof(buf.bytes));
+		ssize_t n = read(c->inotify, buf.bytes, sizeof(buf.bytes));
 		if (n <= 0)
 			return;
 		for (ssize_t at = 0; at < n;) {
 			const struct inotify_event *ev = (const void *)(buf.bytes + at);
-			take(c, ev);
+			take_event(c, ev);
 			at += (ssize_t)(sizeof(*ev) + ev->len);
 		}
 	}
@@ -543,26 +516,12 @@ static void look_at_pending(struct coherence *c)
 
 void coherence_watch_registry(struct overlay *o)
 {
-	CLEANUP(freep) char *repos = path_join(o->config->base, "repos");
-	if (!repos || file_mkdirs(repos, 0700) < 0)
-		return;
-	o->coherence->repos_wd = watch_registry_dir(o, repos);
-	CLEANUP(closedirp) DIR *d = opendir(repos);
-	const struct dirent *ent;
-	while (d && (ent = readdir(d))) {
-		CLEANUP(freep) char *path = path_join(repos, ent->d_name);
-		if (path && path_name_ok(ent->d_name))
-			watch_registry_dir(o, path);
-	}
+	registry_watch_base(o->coherence->registry, o->config->base);
 }
 
 void coherence_watch_root(struct overlay *o, const char *root)
 {
-	const char *slash = strrchr(root, '/');
-	CLEANUP(freep)
-	char *parent = slash > root ? strndup(root, (size_t)(slash - root)) : strdup("/");
-	if (parent)
-		watch_registry_dir(o, parent);
+	registry_watch_root(o->coherence->registry, root);
 }
 
 static void reload(struct coherence *c)
@@ -580,7 +539,7 @@ static void *work(void *arg)
 	struct coherence *c = arg;
 	struct pollfd fds[3] = {{.fd = c->inotify, .events = POLLIN},
 				{.fd = c->wake, .events = POLLIN},
-				{.fd = c->registry, .events = POLLIN}};
+				{.fd = registry_watch_fd(c->registry), .events = POLLIN}};
 	uint64_t count;
 	while (!c->stop) {
 		int timeout = c->pending ? RETRY_MS : c->writes ? WRITE_FD_MS : -1;
@@ -590,8 +549,8 @@ static void *work(void *arg)
 			break;
 		/* Posts first: an event of theirs is then merged. */
 		take_posted(c);
-		read_events(c, c->inotify, take_event);
-		read_events(c, c->registry, take_registry_event);
+		read_events(c);
+		c->reload |= registry_watch_read(c->registry, c->o->repos);
 		look_at_pending(c);
 		if (c->reload)
 			reload(c);

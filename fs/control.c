@@ -288,12 +288,15 @@ void control_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	reply_err(req, s ? rc : -ENOMEM);
 }
 
-/* The snapshot of ino; the kernel's lookup count keeps it while a request is under way. */
-static struct snapshot *find(struct control *c, fuse_ino_t ino)
+/* The snapshot of ino with one more lookup counted: control_forget() after the reply, with which the kernel
+ * may forget it. NULL for directories. */
+static struct snapshot *hold(struct control *c, fuse_ino_t ino)
 {
 	struct snapshot *s = NULL;
 	LOCK_SCOPE(&c->lock);
 	HASH_FIND(hh, c->files, &ino, sizeof(ino), s);
+	if (s)
+		s->nlookup++;
 	return s;
 }
 
@@ -317,10 +320,13 @@ void control_forget(struct overlay *o, fuse_ino_t ino, uint64_t count)
 
 void control_getattr(fuse_req_t req, fuse_ino_t ino)
 {
+	struct overlay *o = overlay_of(req);
 	struct stat st;
-	struct snapshot *s = find(overlay_of(req)->control, ino);
+	struct snapshot *s = hold(o->control, ino);
 	fill_attr(&st, ino, !s, s ? s->size : 4096, s ? s->made : 0);
 	fuse_reply_attr(req, &st, LOOKUP_FOREVER);
+	if (s)
+		control_forget(o, ino, 1);
 }
 
 void control_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus)
@@ -367,7 +373,9 @@ void control_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, boo
 struct endpoint_read {
 	fuse_req_t req;
 	pthread_mutex_t lock;
-	bool answered; /* protected by lock */
+	bool answered;    /* protected by lock, as are the rest */
+	bool armed;       /* fuse_req_interrupt_func() has returned: an interrupt may answer */
+	bool interrupted; /* before that */
 };
 
 static bool answer_once(struct endpoint_read *r)
@@ -380,8 +388,24 @@ static bool answer_once(struct endpoint_read *r)
 
 static void on_interrupt(fuse_req_t req, void *data)
 {
-	if (answer_once(data))
+	struct endpoint_read *r = data;
+	pthread_mutex_lock(&r->lock);
+	bool answer = r->armed && !r->answered;
+	r->answered |= answer;
+	r->interrupted = true;
+	pthread_mutex_unlock(&r->lock);
+	if (answer)
 		reply_err(req, -EINTR);
+}
+
+/* False: it was interrupted before. libfuse goes on using the request then, so that it could not be
+ * answered in on_interrupt(). */
+static bool arm(struct endpoint_read *r)
+{
+	fuse_req_interrupt_func(r->req, on_interrupt, r);
+	LOCK_SCOPE(&r->lock);
+	r->armed = true;
+	return !r->interrupted;
 }
 
 static void on_endpoint(void *arg, int error, const struct endpoint *ep, const char *sentence)
@@ -412,19 +436,13 @@ static void read_endpoint(fuse_req_t req, struct repos_entry *re)
 	}
 	r->req = req;
 	pthread_mutex_init(&r->lock, NULL);
-	fuse_req_interrupt_func(req, on_interrupt, r);
-	int rc = router_endpoint(o->router, re->rr, on_endpoint, r);
+	int rc = arm(r) ? router_endpoint(o->router, re->rr, on_endpoint, r) : -EINTR;
 	if (rc < 0)
 		on_endpoint(r, rc, NULL, NULL);
 }
 
-void control_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off)
+static void read_snapshot(fuse_req_t req, const struct snapshot *s, size_t size, off_t off)
 {
-	struct snapshot *s = find(overlay_of(req)->control, ino);
-	if (!s) {
-		reply_err(req, -EISDIR);
-		return;
-	}
 	if (s->endpoint_of && off == 0) {
 		read_endpoint(req, s->endpoint_of);
 		return;
@@ -445,4 +463,16 @@ void control_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off)
 		reply_err(req, buf ? -errno : -ENOMEM);
 	else
 		fuse_reply_buf(req, buf, (size_t)n);
+}
+
+void control_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off)
+{
+	struct overlay *o = overlay_of(req);
+	struct snapshot *s = hold(o->control, ino);
+	if (!s) {
+		reply_err(req, -EISDIR);
+		return;
+	}
+	read_snapshot(req, s, size, off);
+	control_forget(o, ino, 1);
 }

@@ -1,15 +1,12 @@
 #include "fs/invalidate.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "fs/change.h"
 #include "fs/coherence.h"
@@ -95,21 +92,13 @@ struct invalidate *invalidate_free(struct invalidate *v)
 
 /*
  * The kernel let go of a repo's name; for those whose working directory lies in the repo it would have
- * no path (getcwd() fails) until somebody looks it up. This thread holds no request, so it may.
+ * no path (getcwd() fails) until somebody looks it up.
  */
 static void look_up_again(struct overlay *o, const char *name)
 {
 	CLEANUP(freep) char *path = path_join(o->mountpoint, name);
-	struct stat st;
-	if (path && lstat(path, &st) < 0 && errno != ENOENT)
-		log_warn("event=lookup path=\"%s\" error=\"%m\"", path);
-}
-
-bool invalidate_asked(pid_t tid)
-{
-	char task[40];
-	snprintf(task, sizeof(task), "/proc/self/task/%d", (int)tid);
-	return tid > 0 && access(task, F_OK) == 0;
+	if (path)
+		toucher_touch(&o->toucher, TOUCH_LOOKUP, path, 0);
 }
 
 void invalidate_now(struct overlay *o, fuse_ino_t ino)
@@ -122,14 +111,12 @@ static bool drop_in_peace(struct overlay *o, struct node *n)
 {
 	const struct repos_entry *re = repos_at(o->repos, n->repo);
 	char rel[PATH_MAX], path[PATH_MAX];
-	struct stat st;
 	if (!re || re->gone || change_path(o, n, NULL, rel) < 0)
 		return false;
 	if (snprintf(path, sizeof(path), "%s/%s/%s", o->mountpoint, re->info->name, rel) >=
 	    (int)sizeof(path))
 		return false;
-	CLEANUP(closep) int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	return fd >= 0 && fstat(fd, &st) == 0 && st.st_ino == n->ino && fdatasync(fd) == 0;
+	return toucher_touch(&o->toucher, TOUCH_SYNC, path, n->ino);
 }
 
 /* A change under way drops it once more when it ends, and the next one is looked at twice. */

@@ -5,9 +5,9 @@
  *
  * Cached data of a file that programs in the mount write is dropped while nobody writes it: the kernel puts
  * what is written into its cache before it sends the WRITE. Were the cache dropped between the two, a READ
- * could overtake the WRITE and bring the old bytes back for good. So the second queue's thread calls
- * fdatasync() on the file through the mount, for which the kernel takes the lock that writers hold, and
- * the FSYNC that comes of it is answered after the data was dropped (invalidate_now()).
+ * could overtake the WRITE and bring the old bytes back for good. So the second queue's thread has
+ * the toucher call fdatasync() on the file in the mount, for which the kernel takes the lock that writers hold,
+ * and the FSYNC that comes of it is answered after the data was dropped (invalidate_now()).
  */
 #pragma once
 #include "fs/overlay.h"
@@ -23,9 +23,7 @@ void invalidate_entry(struct overlay *o, uint16_t repo, fuse_ino_t parent, const
  * who are in it. */
 void invalidate_expire(struct overlay *o, uint16_t repo, fuse_ino_t parent, const char *name);
 
-/* True for an FSYNC of ours: invalidate_now() then drops the data; answer it afterwards. Not to be called
- * on a worker. */
-bool invalidate_asked(pid_t tid);
+/* For an FSYNC of the toucher: drops the data; answer it afterwards. Not to be called on a worker. */
 void invalidate_now(struct overlay *o, fuse_ino_t ino);
 
 /* data: attributes and all cached content (of a directory: its cached listing), else attributes only. */

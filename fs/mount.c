@@ -11,6 +11,7 @@
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "fs/change.h"
@@ -75,9 +76,9 @@ static int check_outside(const struct config *c, const char *path, struct err *e
 static int clear_dead(const char *path, struct err *e)
 {
 	char type[64];
-	struct stat st;
+	struct statvfs sv; /* asks the server: attributes may be in the kernel's cache */
 	while (mounts_at(path, type, sizeof(type))) {
-		bool dead = stat(path, &st) < 0 && errno == ENOTCONN;
+		bool dead = statvfs(path, &sv) < 0 && errno == ENOTCONN;
 		if (strcmp(type, "fuse.rrm") != 0)
 			return err_set(e, -EBUSY,
 				       "something else (%s) is mounted at %s; unmount it or name "
@@ -208,6 +209,7 @@ static struct fuse_lowlevel_ops operations(void)
 		.lseek = op_lseek,
 		.readdir = op_readdir,
 		.readdirplus = op_readdirplus,
+		.release = op_release,
 		.fsync = op_fsync,
 		.fsyncdir = op_fsync,
 	};
@@ -289,6 +291,7 @@ static void tear_down(struct overlay *o)
 	o->control = control_free(o->control);
 	o->fds = fdcache_free(o->fds);
 	o->nodes = nodes_free(o->nodes);
+	toucher_stop(&o->toucher);
 }
 
 static void register_roots(const struct config *c)
@@ -400,8 +403,10 @@ int mount_serve(struct config *c, const struct options *opt, int *ready_fd, stru
 	sigaddset(&set, SIGUSR1);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	int rc = toucher_start(&o.toucher); /* while there is no thread yet */
 	register_roots(c);
-	int rc = build(&o, e);
+	if (rc == 0)
+		rc = build(&o, e);
 	if (rc == 0) {
 		coherence_watch_registry(&o);
 		rc = repos_reload(&o, e); /* opens the roots, before anything lies over them */

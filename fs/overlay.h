@@ -23,6 +23,7 @@
 
 #include "fs/fdcache.h"
 #include "fs/node.h"
+#include "fs/toucher.h"
 #include "manager/config.h"
 #include "router/router.h"
 
@@ -48,6 +49,7 @@ struct overlay {
 	dev_t under_dev; /* the directory that holds the mountpoint, and its name there: */
 	ino_t under_ino; /* hidden in the tree, for to stat it would ask ourselves */
 	char under_name[NODE_NAME_MAX];
+	struct toucher toucher;       /* the process that touches the mount for us */
 	bool privileged;              /* runs as root: acts for the caller */
 	_Atomic bool stopping;        /* loop_stop() was called */
 	int stop_fd;                  /* owned; eventfd: readable once loop_stop() was called */
@@ -88,6 +90,9 @@ void read_thread_end(void);
 void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
 void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		    struct fuse_file_info *fi);
+
+/* handle.c */
+void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 
 /* sync.c */
 void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);

@@ -19,7 +19,7 @@ struct sync_job {
 	fuse_req_t req;
 	struct fd_hold h; /* node NULL: fd is a copy of a handle's */
 	int datasync;
-	fuse_ino_t drop; /* nodeid: nothing to sync, the invalidate thread asks */
+	fuse_ino_t drop; /* nodeid: nothing to sync, the toucher asks */
 };
 
 static void *sync_work(void *arg)
@@ -64,7 +64,7 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_inf
 	}
 	struct sync_job *j = calloc(1, sizeof(*j));
 	int rc = j ? 0 : -ENOMEM;
-	if (j && invalidate_asked(fuse_req_ctx(req)->pid)) {
+	if (j && toucher_is(&o->toucher, fuse_req_ctx(req)->pid)) {
 		j->drop = ino;
 		j->h.fd = -1;
 	} else if (j) {
