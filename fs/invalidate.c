@@ -135,6 +135,8 @@ static void drop_data(struct overlay *o, struct node *n)
 /* -ENOENT only says that the kernel did not have it. */
 static void tell(struct overlay *o, const struct item *it)
 {
+	if (!o->initialized)
+		return;
 	if (it->expire) {
 		/* A kernel that cannot (before 6.2) still has the name right. */
 #ifdef EXPIRE_ENTRY_HAS_FLAGS

@@ -111,6 +111,8 @@ static bool serve_one(struct loop *l, struct fuse_buf *buf, bool *ended)
 	else
 		give_token(l);
 	fuse_session_process_buf(l->o->se, buf);
+	if (!l->o->initialized)
+		l->o->initialized = true; /* the first one is INIT */
 	int alone = ALONE;
 	return keep && atomic_compare_exchange_strong(&l->state, &alone, READING);
 }
@@ -144,7 +146,8 @@ static void *watch(void *arg)
 		int alone = ALONE;
 		uint64_t now = l->served;
 		idle = now == before ? idle + 1 : 0;
-		if (idle && atomic_compare_exchange_strong(&l->state, &alone, FREE))
+		if (idle && l->o->initialized && /* INIT is served alone */
+		    atomic_compare_exchange_strong(&l->state, &alone, FREE))
 			sem_post(&l->token);
 		before = now;
 		if (idle < WATCH_IDLE || l->state == ALONE)

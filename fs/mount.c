@@ -270,6 +270,17 @@ static int build(struct overlay *o, struct err *e)
 	return rc;
 }
 
+static void end_session(struct overlay *o)
+{
+#if FUSE_VERSION >=                                                                                \
+	FUSE_MAKE_VERSION(3, 18) /* older ones free something in fuse_session_unmount() */
+	/* What is mounted there by now may be our successor's. */
+	if (!o->detached)
+#endif
+		fuse_session_unmount(o->se);
+	fuse_session_destroy(o->se);
+}
+
 static void tear_down(struct overlay *o)
 {
 	/* What still asks is refused, and the router answers what waits: so nothing stays locked in the
@@ -281,10 +292,8 @@ static void tear_down(struct overlay *o)
 	o->invalidate = invalidate_free(o->invalidate);
 	o->repos = repos_free(o->repos);
 	loop_refuse_end(refusal);
-	if (o->se) {
-		fuse_session_unmount(o->se);
-		fuse_session_destroy(o->se);
-	}
+	if (o->se)
+		end_session(o);
 	o->coherence = coherence_free(o->coherence);
 	change_handles_free(o);
 	closep(&o->stop_fd);
@@ -349,7 +358,8 @@ static void *wait_for_signal(void *arg)
 	if (sig == SIGUSR1)
 		return NULL;
 	log_info("event=end signal=%d", sig);
-	if (mounts_detach(w->o->mountpoint, &e) < 0)
+	w->o->detached = mounts_detach(w->o->mountpoint, &e) == 0;
+	if (!w->o->detached)
 		log_warn("event=unmount error=\"%s\"", e.text);
 	loop_stop(w->o);
 	return NULL;

@@ -49,12 +49,14 @@ struct overlay {
 	dev_t under_dev; /* the directory that holds the mountpoint, and its name there: */
 	ino_t under_ino; /* hidden in the tree, for to stat it would ask ourselves */
 	char under_name[NODE_NAME_MAX];
-	struct toucher toucher;       /* the process that touches the mount for us */
-	bool privileged;              /* runs as root: acts for the caller */
-	_Atomic bool stopping;        /* loop_stop() was called */
-	int stop_fd;                  /* owned; eventfd: readable once loop_stop() was called */
-	int *ready_fd;                /* written to once the kernel said INIT; NULL: nobody waits */
-	pthread_mutex_t handles_lock; /* leaf */
+	struct toucher toucher;   /* the process that touches the mount for us */
+	bool privileged;          /* runs as root: acts for the caller */
+	_Atomic bool initialized; /* the kernel said INIT: before that it has nothing to forget */
+	_Atomic bool stopping;    /* loop_stop() was called */
+	bool detached; /* written by the thread that calls loop_stop(): unmounted already */
+	int stop_fd;   /* owned; eventfd: readable once loop_stop() was called */
+	int *ready_fd; /* written to once the kernel said INIT; NULL: nobody waits */
+	pthread_mutex_t handles_lock;  /* leaf */
 	struct change_handle *handles; /* protected by handles_lock; owned: change.h */
 	_Atomic unsigned syncing;      /* fsyncs under way, each on a thread of its own: sync.c */
 	_Atomic uint64_t requests[OVERLAY_OPCODES]; /* received, by opcode: <mount>/.rrm/stats */
