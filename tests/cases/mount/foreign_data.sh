@@ -9,6 +9,8 @@ for f in overwritten appended cut grown patched cut_open punched; do
 done
 git -C "$R/b" add -A
 git -C "$R/b" commit -qm more
+# a turn, and with it a record, ends when its writer does nothing for linger_ms: not here, however slow the machine
+write_config '{"backend":"embedded","linger_ms":300}'
 start_mount
 a=$(repo_id a)
 
@@ -39,12 +41,14 @@ check cmp "$T/big" "$R/b/big"
 check cmp "$T/big" "$M/b/big"
 
 check rrm stop b >/dev/null
-for f in created overwritten appended cut grown patched cut_open reserved exclusive big; do
+for f in created overwritten appended cut grown patched cut_open reserved exclusive; do
 	eq "$(audit_count b ".path == \"$f\" and .result == \"ok\" and .actor.home == \"$a\"")" 1 "good records of $f"
 done
 eq "$(audit_count b 'true | not')$(audit_count b '.actor.home != "'"$a"'"')" 00 'records of others'
 eq "$(audit_count a)" 0 'records of a'
-eq "$(audit b 'select(.path == "big") | .bytes')" 3000000 'bytes in the record of a large file'
-eq "$(audit b 'select(.path == "big") | .sha256_after')" "$(sha256sum <"$T/big" | cut -d ' ' -f 1)" 'its hash'
+# a write of 1 MiB may take a slow machine longer than a record waits for more: then there are several
+eq "$(audit b 'select(.path == "big" and .result == "ok") | .bytes' | awk '{ n += $1 } END { print n }')" 3000000 \
+	'bytes in the records of a large file'
+eq "$(audit b 'select(.path == "big") | .sha256_after' | tail -n 1)" "$(sha256sum <"$T/big" | cut -d ' ' -f 1)" 'its hash'
 check rrm log b --verify >/dev/null
 stop_mount
