@@ -113,6 +113,8 @@ int ensure_start(const struct config *c, const struct repo *r, struct endpoint *
 	if (rc == 0)
 		rc = shared_failure(r, begun_ms, e);
 	if (rc == 0)
+		rc = repo_verify(r, e);
+	if (rc == 0)
 		rc = replace(c, r, deadline_ms, ep, e);
 	return rc < 0 ? err_prefix(e, rc, "starting backend for %s", r->name) : 0;
 }

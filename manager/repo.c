@@ -15,15 +15,11 @@
 #include "manager/base/path.h"
 #include "manager/base/sha256.h"
 
-enum { SLUG_MAX = 40, REPO_JSON_MAX = 64 << 10, HEAD_MAX = 64 << 10 };
+enum { SLUG_MAX = 40, HASH_LEN = 16, REPO_JSON_MAX = 64 << 10, HEAD_MAX = 64 << 10 };
 
-int repo_id_of(const char *canonical_root, char *out)
+/* The readable part of an id, up to and with the '-' before the hash. */
+static void slug_of(const char *canonical_root, char *out)
 {
-	char hex[SHA256_HEX_LEN];
-	int r = sha256_hex(canonical_root, strlen(canonical_root), hex);
-
-	if (r)
-		return r;
 	const char *base = path_basename(canonical_root);
 	size_t n = 0;
 	for (; n < SLUG_MAX && base[n]; n++) {
@@ -35,8 +31,44 @@ int repo_id_of(const char *canonical_root, char *out)
 	out[n] = '\0';
 	if (!strcmp(base, "/"))
 		strcpy(out, "repo");
-	snprintf(out + strlen(out), REPO_ID_MAX - SLUG_MAX, "-%.16s", hex);
+	strcat(out, "-");
+}
+
+int repo_id_of(const char *canonical_root, char *out)
+{
+	char hex[SHA256_HEX_LEN];
+	int r = sha256_hex(canonical_root, strlen(canonical_root), hex);
+
+	if (r)
+		return r;
+	slug_of(canonical_root, out);
+	snprintf(out + strlen(out), REPO_ID_MAX - SLUG_MAX, "%.16s", hex);
 	return 0;
+}
+
+/* Without the hash, whose library takes longer to load than a warm `rrm ensure` does all the rest. */
+static bool looks_like_id_of(const char *canonical_root, const char *id)
+{
+	char slug[REPO_ID_MAX];
+	slug_of(canonical_root, slug);
+	size_t len = strlen(slug);
+	return !strncmp(id, slug, len) && strlen(id) == len + HASH_LEN &&
+	       strspn(id + len, "0123456789abcdef") == HASH_LEN;
+}
+
+int repo_verify(const struct repo *r, struct err *e)
+{
+	char id[REPO_ID_MAX];
+	int rc = repo_id_of(r->root, id);
+
+	if (rc)
+		return err_errno(e, rc, "checking the repo_id of %s", r->root);
+	return !strcmp(id, r->id) ? 0
+				  : err_set(e, -EINVAL,
+					    "%s/repo.json names the root %s, which is another "
+					    "repository's (%s); "
+					    "run rrm remove %s, then rrm add with its path",
+					    r->state_dir, r->root, id, r->id);
 }
 
 bool repo_name_ok(const char *name)
@@ -83,16 +115,13 @@ int repo_copy(struct repo *dst, const struct repo *src)
 /* What a repo.json must be, or a word for what is wrong. */
 static const char *fill(struct repo *r, const cJSON *j, const char *repo_id)
 {
-	char id[REPO_ID_MAX];
-
 	if (json_get_bytes(j, "root", &r->root) || !r->root || r->root[0] != '/')
 		return "root is missing or not an absolute path";
 	if (json_get_bytes(j, "name", &r->name) || !r->name || !repo_name_ok(r->name))
 		return "name is missing or cannot be a directory entry";
-	if (strcmp(json_str(j, "repo_id", ""), repo_id) != 0 || repo_id_of(r->root, id) ||
-	    strcmp(id, repo_id) != 0)
+	if (strcmp(json_str(j, "repo_id", ""), repo_id) != 0 || !looks_like_id_of(r->root, repo_id))
 		return "repo_id does not belong to this directory and root";
-	strcpy(r->id, id);
+	strcpy(r->id, repo_id);
 	r->added = strdup(json_str(j, "added", ""));
 	return r->added ? NULL : "out of memory";
 }

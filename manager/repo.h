@@ -33,6 +33,10 @@ struct repo_list {
 /* Pure. out holds REPO_ID_MAX bytes. */
 int repo_id_of(const char *canonical_root, char *out);
 
+/* Whether id and root belong together. Reading repo.json looks at the shape of the id alone; who starts a
+ * backend for it asks this. 0 or -EINVAL with a sentence. */
+int repo_verify(const struct repo *r, struct err *e);
+
 /* Whether the mount can show it: one directory entry, no control byte, not ".rrm". Pure. */
 bool repo_name_ok(const char *name);
 

@@ -360,7 +360,7 @@ static void a_corrupt_repo_json_is_moved_aside_and_the_rest_is_read(void **state
 	struct repo_list l;
 	static const char *const broken[] = {
 		"{", "[]", "{\"repo_id\":1,\"root\":2,\"name\":3}", "",
-		"{\"repo_id\":\"x-0000000000000000\",\"root\":\"/x\",\"name\":\"x\"}"};
+		"{\"repo_id\":\"bad-4\",\"root\":\"/bad\",\"name\":\"x\"}"};
 
 	add(w, "r/web", NULL);
 	for (size_t i = 0; i < sizeof(broken) / sizeof(broken[0]); i++) {
@@ -376,6 +376,19 @@ static void a_corrupt_repo_json_is_moved_aside_and_the_rest_is_read(void **state
 		assert_int_equal(access(at(w, "s/repos/bad-%zu/repo.json", i), F_OK), -1);
 		assert_int_equal(access(at(w, "s/repos/bad-%zu/repo.json.corrupt-1", i), F_OK), 0);
 	}
+}
+
+static void a_root_that_is_another_id_is_found_out(void **state)
+{
+	struct err e = ERR_INIT;
+	struct repo r = {.id = "web-0000000000000000",
+			 .root = (char *)(uintptr_t) "/srv/web",
+			 .state_dir = (char *)(uintptr_t) "/s/repos/web-0000000000000000"};
+
+	assert_int_equal(repo_verify(&r, &e), -EINVAL);
+	assert_non_null(strstr(e.text, "/srv/web"));
+	assert_int_equal(repo_id_of(r.root, r.id), 0);
+	assert_int_equal(repo_verify(&r, &e), 0);
 }
 
 static void a_removed_repo_is_gone_and_can_come_back(void **state)
@@ -519,6 +532,7 @@ int main(void)
 		test(a_path_in_the_mount_is_translated_without_touching_it),
 		test(a_running_mount_elsewhere_is_the_one_that_counts),
 		test(a_corrupt_repo_json_is_moved_aside_and_the_rest_is_read),
+		test(a_root_that_is_another_id_is_found_out),
 		test(a_removed_repo_is_gone_and_can_come_back),
 		test(many_adding_at_once_never_share_a_name),
 		test(a_scan_finds_work_trees_and_the_submodules_they_name),

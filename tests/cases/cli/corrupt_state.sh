@@ -18,6 +18,13 @@ done
 check rrm add "$R/web" >/dev/null
 eq "$(rrm list | wc -l)" 2 'repos after it was registered again'
 
+# A root that another id belongs to is found out before anything is started for it.
+jq -c --arg r "$R/elsewhere/web" '.root = $r' "$web/repo.json" >"$T/x/forged"
+cp "$T/x/forged" "$web/repo.json"
+fails_with "names the root $R/elsewhere/web, which is another repository's" rrm ensure "$(basename "$web")"
+check rrm remove "$(basename "$web")"
+check rrm add "$R/web" >/dev/null
+
 printf '{"pid":' >"$api/registry.json"
 eq "$(status_of rrm status api --json)" 0 'status with a damaged registry'
 eq "$(jq -r '.[0].state' "$T/x/out")" stopped 'state with a damaged registry'
