@@ -49,6 +49,8 @@ static enum mutation_op op_of(const struct change *c)
 		return MUTATION_REMOVEXATTR;
 	case CHANGE_FALLOCATE:
 		return MUTATION_FALLOCATE;
+	case CHANGE_COPY:
+		break;
 	}
 	return MUTATION_WRITE;
 }
@@ -75,8 +77,20 @@ static void count_waiting(const struct change *c, int add)
 		atomic_fetch_add(&c->node2->waiting, (uint16_t)add);
 }
 
-int change_path(struct overlay *o, struct node *n, const char *name, char *buf)
+static int join(char *buf, const char *dir, const char *name)
 {
+	int len = snprintf(buf, PATH_MAX, "%s%s%s", dir, *dir && *name ? "/" : "", name);
+	return len >= PATH_MAX ? -ENAMETOOLONG : 0;
+}
+
+/*
+ * Below the root, as the descriptor of n says it. -ENOENT when the name that it was opened by is gone: a
+ * hard link may have others. -ENAMETOOLONG when the real path is longer than the kernel tells.
+ */
+static int path_by_fd(struct overlay *o, struct node *n, char *buf)
+{
+	static const char deleted[] = " (deleted)";
+	const size_t tail = sizeof(deleted) - 1;
 	struct repos_entry *re = repos_at(o->repos, n->repo);
 	char proc[40], real[PATH_MAX];
 	const char *rel = NULL;
@@ -86,17 +100,61 @@ int change_path(struct overlay *o, struct node *n, const char *name, char *buf)
 		return rc;
 	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", h.fd);
 	ssize_t len = readlink(proc, real, sizeof(real) - 1);
-	rc = len < 0 ? -errno : 0;
+	rc = -errno;
 	fds_put(o->fds, &h);
-	if (rc < 0)
+	if (len < 0)
 		return rc;
 	real[len] = '\0';
-	if (!path_below(re->info->root, real, &rel))
-		return -ESTALE;
-	if (!name)
-		name = "";
-	len = snprintf(buf, PATH_MAX, "%s%s%s", rel, *rel && *name ? "/" : "", name);
-	return len >= PATH_MAX ? -ENAMETOOLONG : 0;
+	if ((size_t)len > tail && strcmp(real + len - tail, deleted) == 0)
+		return -ENOENT;
+	return path_below(re->info->root, real, &rel) ? join(buf, rel, "") : -ESTALE;
+}
+
+/* A name that n has at this moment. */
+static bool name_now(struct overlay *o, struct node *n, struct node **dir, char name[NODE_NAME_MAX])
+{
+	struct fd_hold h;
+	struct lookup_stat ls;
+	for (unsigned i = 0; node_name_nth(o->nodes, n, i, dir, name); i++) {
+		if ((*dir)->index == NODE_ROOT_ID || fds_path(o->fds, *dir, &h) < 0)
+			continue;
+		int rc = lookup_statx(h.fd, name, &ls);
+		fds_put(o->fds, &h);
+		if (rc == 0 && ls.st.st_ino == n->ino && ls.st.st_dev == node_dev(o->nodes, n))
+			return true;
+	}
+	return false;
+}
+
+/* By the names that we know of, upwards to a directory whose descriptor can say where it is. */
+static int path_by_names(struct overlay *o, struct node *n, char *buf)
+{
+	char below[PATH_MAX], name[NODE_NAME_MAX], dir[PATH_MAX];
+	size_t at = sizeof(below) - 1;
+	int rc;
+	below[at] = '\0';
+	do {
+		if (!name_now(o, n, &n, name))
+			return -ESTALE;
+		size_t len = strlen(name), slash = below[at] != '\0';
+		if (at < len + slash)
+			return -ENAMETOOLONG;
+		if (slash)
+			below[--at] = '/';
+		at -= len;
+		memcpy(below + at, name, len);
+		rc = path_by_fd(o, n, dir);
+	} while (rc == -ENAMETOOLONG);
+	return rc < 0 ? rc : join(buf, dir, below + at);
+}
+
+int change_path(struct overlay *o, struct node *n, const char *name, char *buf)
+{
+	char own[PATH_MAX];
+	int rc = path_by_fd(o, n, own);
+	if (rc == -ENOENT || rc == -ENAMETOOLONG)
+		rc = path_by_names(o, n, own);
+	return rc < 0 ? rc : join(buf, own, name ? name : "");
 }
 
 void change_begin_content(struct change *c, struct node *n, uint64_t now)
@@ -205,6 +263,7 @@ static void reply(struct change *c, int rc)
 		sent = fuse_reply_entry(c->req, &c->out.e);
 		break;
 	case CHANGE_WRITE:
+	case CHANGE_COPY:
 		fuse_reply_write(c->req, c->out.written);
 		break;
 	case CHANGE_SETATTR:
@@ -274,6 +333,8 @@ void change_finish(struct change *c, int rc)
 	pthread_mutex_unlock(&c->lock);
 	fuse_req_interrupt_func(c->req, NULL, NULL);
 	reply(c, rc);
+	if (c->nameless.node)
+		fds_put(c->o->fds, &c->nameless);
 	pthread_mutex_destroy(&c->lock);
 	/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): only the copy that keep() made waits */
 	free(c);
@@ -373,12 +434,12 @@ static void run(struct change *c)
 		return;
 	}
 	int verdict = router_begin(o->router, re->rr, &caller, key_of(c), &c->pass, NULL);
-	/* The gateway can neither make nor reach what has no name: programs then make one with a name. */
-	bool nameless = c->kind == CHANGE_TMPFILE || c->node->flags & NODE_UNLINKED;
-	if (verdict == ROUTER_FOREIGN && nameless)
-		verdict = -EOPNOTSUPP;
 	if (verdict < 0) {
 		change_finish(c, verdict);
+	} else if (verdict == ROUTER_FOREIGN && c->kind == CHANGE_COPY) {
+		change_finish(c, -EOPNOTSUPP);
+	} else if (verdict == ROUTER_FOREIGN && c->kind == CHANGE_TMPFILE) {
+		change_finish(c, home_apply(c)); /* no part of the tree before it is given a name */
 	} else if (verdict == ROUTER_HOME) {
 		c->routed = true;
 		change_finish(c, home_apply(c));
@@ -561,6 +622,25 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, of
 		run(&c);
 }
 
+static void op_copy_file_range(fuse_req_t req, fuse_ino_t from, off_t off_from,
+			       struct fuse_file_info *fi_from, fuse_ino_t to, off_t off_to,
+			       struct fuse_file_info *fi_to, size_t len, int flags)
+{
+	struct change c = {.kind = CHANGE_COPY,
+			   .source = from & CONTROL_BIT ? NULL
+							: node_get(overlay_of(req)->nodes, from),
+			   .from = off_from,
+			   .off = off_to,
+			   .length = (off_t)len,
+			   .flags = flags,
+			   .handle = change_handle_of(fi_to)};
+	c.kill_suidgid = fuse_req_ctx(req)->uid != 0;
+	if (!c.source)
+		reply_err(req, -EOPNOTSUPP); /* the kernel then reads and writes itself */
+	else if (start(&c, req, to, 0))
+		run(&c);
+}
+
 void change_ops(struct fuse_lowlevel_ops *ops)
 {
 	ops->create = op_create;
@@ -579,4 +659,5 @@ void change_ops(struct fuse_lowlevel_ops *ops)
 	ops->setxattr = op_setxattr;
 	ops->removexattr = op_removexattr;
 	ops->fallocate = op_fallocate;
+	ops->copy_file_range = op_copy_file_range;
 }

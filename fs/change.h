@@ -8,6 +8,7 @@
 #pragma once
 #include <pthread.h>
 
+#include "fs/fdcache.h"
 #include "fs/lookup.h"
 #include "fs/overlay.h"
 
@@ -25,7 +26,8 @@ enum change_kind {
 	CHANGE_SETXATTR,
 	CHANGE_REMOVEXATTR,
 	CHANGE_FALLOCATE,
-	CHANGE_TMPFILE, /* a file without a name (O_TMPFILE); at home only */
+	CHANGE_COPY, /* copy_file_range(2); at home only, elsewhere the kernel reads and writes */
+	CHANGE_TMPFILE, /* a file without a name (O_TMPFILE) */
 };
 
 /*
@@ -60,13 +62,15 @@ struct change {
 	struct overlay *o;
 	fuse_req_t req;
 	enum change_kind kind;
-	struct node *node;  /* the file; for a change of names the directory */
-	struct node *node2; /* rename: the new directory; link: the directory of the new name */
-	const char *name;   /* entry in node; xattr name */
-	const char *name2;  /* rename, link: entry in node2; symlink: target */
-	const void *data;   /* write, setxattr */
+	struct node *node;   /* the file; for a change of names the directory */
+	struct node *node2;  /* rename: the new directory; link: the directory of the new name */
+	struct node *source; /* copy */
+	const char *name;    /* entry in node; xattr name */
+	const char *name2;   /* rename, link: entry in node2; symlink: target */
+	const void *data;    /* write, setxattr */
 	size_t size;
 	off_t off, length;
+	off_t from; /* copy: offset in source */
 	mode_t mode;
 	dev_t rdev;
 	int flags;         /* open, rename, xattr or fallocate flags; write: O_APPEND or 0 */
@@ -92,6 +96,8 @@ struct change {
 	unsigned n_steps, steps_done;
 	bool interrupted;
 	int error;
+	struct fd_hold
+		nameless; /* foreign link of a file without a name: the gateway reads it here */
 	char copied[];
 };
 

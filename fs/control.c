@@ -94,7 +94,7 @@ static const struct {
 	{36, "INTERRUPT"},    {38, "DESTROY"},   {39, "IOCTL"},
 	{42, "BATCH_FORGET"}, {43, "FALLOCATE"}, {44, "READDIRPLUS"},
 	{45, "RENAME2"},      {46, "LSEEK"},     {47, "COPY_FILE_RANGE"},
-	{51, "TMPFILE"},      {52, "STATX"},
+	{51, "TMPFILE"},      {52, "STATX"},     {53, "COPY_FILE_RANGE_64"},
 };
 
 /* {"requests": {"LOOKUP": n, ...}, "nodes": n, "names": n, "node_bytes": n}: since the mount began. */

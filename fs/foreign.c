@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -141,6 +142,13 @@ static bool build_name(struct change *c, struct steps *s, const char *path, cons
 	struct mutation *m = add_step(s, ops[c->kind], path);
 	if (!m)
 		return false;
+	if (c->nameless.node) {
+		char source[48];
+		snprintf(source, sizeof(source), "%d:%d", (int)getpid(), c->nameless.fd);
+		set_file(c, m);
+		if (!set_text(&m->target, source))
+			return false;
+	}
 	m->mode = c->kind == CHANGE_MKNOD ? c->mode : c->mode & 07777;
 	m->rdev = c->rdev;
 	if (c->kind == CHANGE_CREATE)
@@ -158,7 +166,13 @@ static int build(struct change *c, struct steps *s)
 	bool file = c->kind == CHANGE_WRITE || c->kind == CHANGE_SETATTR ||
 		    c->kind == CHANGE_FALLOCATE || c->kind == CHANGE_SETXATTR ||
 		    c->kind == CHANGE_REMOVEXATTR;
-	int rc = change_path(c->o, c->node, file ? NULL : c->name, path);
+	int rc = 0;
+	if (c->kind == CHANGE_LINK && c->node->flags & NODE_UNLINKED) {
+		path[0] = '\0';
+		rc = fds_path(c->o->fds, c->node, &c->nameless);
+	} else {
+		rc = change_path(c->o, c->node, file ? NULL : c->name, path);
+	}
 	if (rc == 0 && c->node2)
 		rc = change_path(c->o, c->node2, c->name2, path2);
 	if (rc < 0)

@@ -358,6 +358,45 @@ static int apply_fallocate(struct change *c)
 	return rc;
 }
 
+/*
+ * What cannot be copied so (another file system, a file that we may not read) is -EOPNOTSUPP, and the
+ * kernel copies with reads and writes. Less than asked for is fine: no turn should last for gigabytes.
+ */
+static int copy_from(struct change *c, int to)
+{
+	enum { COPY_MAX = 64 << 20 };
+	struct fd_hold source;
+	off_t from = c->from, at = c->off;
+	size_t len = c->length < COPY_MAX ? (size_t)c->length : COPY_MAX;
+	if (fds_open(c->o->fds, c->source, FD_READ, &source) < 0)
+		return -EOPNOTSUPP;
+	ssize_t n = copy_file_range(source.fd, &from, to, &at, len, 0);
+	int rc = n >= 0                                                 ? 0
+		 : errno == EXDEV || errno == EINVAL || errno == ENOSYS ? -EOPNOTSUPP
+									: -errno;
+	fds_put(c->o->fds, &source);
+	c->out.written = n > 0 ? (size_t)n : 0;
+	return rc;
+}
+
+static int apply_copy(struct change *c)
+{
+	struct fd_hold h = {.fd = -1};
+	struct lookup_stat ls;
+	int rc, fd = write_fd(c, &h);
+	if (fd < 0)
+		return fd;
+	if (lookup_statx(fd, "", &ls) == 0)
+		change_begin_content(c, c->node, ls.stamp);
+	drop_suid(c, fd);
+	rc = copy_from(c, fd);
+	if (lookup_statx(fd, "", &ls) == 0)
+		change_end_content(c, c->node, ls.stamp);
+	if (h.fd >= 0)
+		fds_put(c->o->fds, &h);
+	return rc;
+}
+
 static int apply_with_fd(struct change *c, int fd)
 {
 	switch (c->kind) {
@@ -383,6 +422,7 @@ static int apply_with_fd(struct change *c, int fd)
 		return apply_xattr(c, fd);
 	case CHANGE_WRITE:
 	case CHANGE_FALLOCATE:
+	case CHANGE_COPY:
 		break;
 	}
 	return -EINVAL;
@@ -395,6 +435,8 @@ int home_apply(struct change *c)
 		return apply_write(c);
 	if (c->kind == CHANGE_FALLOCATE)
 		return apply_fallocate(c);
+	if (c->kind == CHANGE_COPY)
+		return apply_copy(c);
 	int rc = fds_path(c->o->fds, c->node, &h);
 	if (rc < 0)
 		return rc;

@@ -206,12 +206,39 @@ static int open_data(struct gateway_apply *a, const struct mutation *m, struct g
 	return S_ISREG(t->st.st_mode) || (sync && S_ISDIR(t->st.st_mode)) ? 0 : -EINVAL;
 }
 
+/*
+ * link of a file that has no name: the program that has it open says by which of its descriptors. It is
+ * opened here as ourselves; the actor's right to link it is judged when that is done.
+ */
+static int open_nameless(const struct mutation *m, struct gateway_target *t)
+{
+	char path[64];
+	int pid, number, end = 0;
+	if (sscanf(m->target, "%d:%d%n", &pid, &number, &end) != 2 || m->target[end] || pid <= 0 ||
+	    number < 0 || !m->ino)
+		return -EINVAL;
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, number);
+	t->name = "";
+	t->fd = open(path, O_PATH | O_CLOEXEC);
+	if (t->fd < 0)
+		return errno == ENOENT ? -ESTALE : -errno;
+	if (fstat(t->fd, &t->st) < 0)
+		return -errno;
+	t->exists = true;
+	return S_ISREG(t->st.st_mode) && t->st.st_nlink == 0 ? 0 : -ESTALE;
+}
+
 /* Everything else: the name, and the object by O_PATH where it must not change in between. */
 static int open_name(struct gateway_apply *a, const struct mutation *m, struct gateway_target *t)
 {
-	int r = open_parent(a, m->path, &t->parent, &t->name);
-	if (r == 0)
-		r = look(t->parent, t->name, &t->exists, &t->st);
+	int r;
+	if (m->op == MUTATION_LINK && m->target) {
+		r = open_nameless(m, t);
+	} else {
+		r = open_parent(a, m->path, &t->parent, &t->name);
+		if (r == 0)
+			r = look(t->parent, t->name, &t->exists, &t->st);
+	}
 	if (r == 0 && m->path2) {
 		r = open_parent(a, m->path2, &t->parent2, &t->name2);
 		if (r == 0)
@@ -309,6 +336,7 @@ static int do_create(struct gateway_apply *a, const struct mutation *m, struct g
 static int do_make(const struct mutation *m, const struct gateway_target *t)
 {
 	struct creds saved;
+	char buf[32];
 	int r = -1;
 	creds_become(&saved, m->actor.uid, m->actor.gid);
 	if (m->op == MUTATION_MKDIR)
@@ -317,7 +345,9 @@ static int do_make(const struct mutation *m, const struct gateway_target *t)
 		r = mknodat(t->parent, t->name, m->mode, m->rdev);
 	else if (m->op == MUTATION_SYMLINK)
 		r = symlinkat(m->target, t->parent, t->name);
-	else if (m->op == MUTATION_LINK)
+	else if (t->fd >= 0)
+		r = linkat(AT_FDCWD, fd_path(t->fd, buf), t->parent2, t->name2, AT_SYMLINK_FOLLOW);
+	else
 		r = linkat(t->parent, t->name, t->parent2, t->name2, 0);
 	r = r < 0 ? -errno : 0;
 	creds_restore(&saved);

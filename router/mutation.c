@@ -328,10 +328,13 @@ static int get_actor(const cJSON *obj, struct actor *a, struct err *e)
 
 static int get_names(const cJSON *j, unsigned has, struct mutation *m, struct err *e)
 {
-	int r = get_path(j, "path", has & ROOT_OK, &m->path, e);
+	bool nameless = m->op == MUTATION_LINK && cJSON_HasObjectItem(j, "target");
+	int r = get_path(j, "path", nameless || has & ROOT_OK, &m->path, e);
+	if (r == 0 && nameless && *m->path)
+		return err_set(e, -EINVAL, "path and target exclude each other");
 	if (r == 0 && (has & HAS_PATH2))
 		r = get_path(j, "path2", false, &m->path2, e);
-	if (r == 0 && (has & HAS_TARGET))
+	if (r == 0 && (nameless || has & HAS_TARGET))
 		r = get_name(j, "target", PATH_MAX - 1, &m->target, e);
 	if (r == 0 && (has & HAS_XATTR))
 		r = get_name(j, "xattr", NAME_MAX, &m->xattr, e);

@@ -27,15 +27,16 @@ enum mutation_op {
 	MUTATION_CREATE, /* path, mode, flags: O_EXCL, O_TRUNC (of a file that is there already); a regular file.
 	                         The gateway keeps the creating fd of a file whose mode forbids its own
 	                         writing until release, so that its maker can still write it */
-	MUTATION_WRITE,       /* path, ino, offset, body */
-	MUTATION_APPEND,      /* path, ino, body; offset ignored */
-	MUTATION_TRUNCATE,    /* path, ino, length */
-	MUTATION_UNLINK,      /* path */
-	MUTATION_RMDIR,       /* path */
-	MUTATION_MKDIR,       /* path, mode */
-	MUTATION_MKNOD,       /* path, mode with type, rdev */
-	MUTATION_SYMLINK,     /* path, target */
-	MUTATION_LINK,        /* path (existing), path2 (new) */
+	MUTATION_WRITE,    /* path, ino, offset, body */
+	MUTATION_APPEND,   /* path, ino, body; offset ignored */
+	MUTATION_TRUNCATE, /* path, ino, length */
+	MUTATION_UNLINK,   /* path */
+	MUTATION_RMDIR,    /* path */
+	MUTATION_MKDIR,    /* path, mode */
+	MUTATION_MKNOD,    /* path, mode with type, rdev */
+	MUTATION_SYMLINK,  /* path, target */
+	MUTATION_LINK, /* path (existing), path2 (new). A file without a name (O_TMPFILE) has path "",
+	                         its ino and dev, and target "<pid>:<fd>": who has it open by which number */
 	MUTATION_RENAME,      /* path, path2, flags: RENAME_NOREPLACE | RENAME_EXCHANGE */
 	MUTATION_CHMOD,       /* path, ino, mode */
 	MUTATION_CHOWN,       /* path, ino, uid, gid; (uint32_t)-1 leaves one */
@@ -67,7 +68,7 @@ struct mutation {
 	uint64_t epoch;
 	enum mutation_op op;
 	char *path; /* owned, as are the next three; NULL when the op has none. "" is the root itself,
-	                 allowed for chmod, chown, utimens, setxattr, removexattr, fsync */
+	                 allowed for chmod, chown, utimens, setxattr, removexattr, fsync; for link see there */
 	char *path2;
 	char *target;
 	char *xattr;

@@ -44,6 +44,13 @@ but_statfs() {
 	requests_of "$@" | sed 's/^STATFS=1$//'
 }
 none_of 'a warm find' but_statfs in_a find . -ls
+in_a ls -lR >/dev/null
+in_a ls -lR >/dev/null
+# ls asks for the label of one file, hears that there are none here, and asks no more in that run
+but_label() {
+	requests_of "$@" | sed 's/^GETXATTR=1$//'
+}
+none_of 'a warm ls -lR' but_label in_a ls -lR
 in_a grep -r nothing-has-this . || true
 in_a grep -r nothing-has-this . || true
 in_a grep -r nothing-has-this . || true
