@@ -18,6 +18,17 @@ const struct command router_commands[] = {
 	 "removed\n"
 	 "is kept for rrm undo. Exit 124 when the turn was not free within lock_timeout_ms.",
 	 cmd_rm},
+	{"undo", "[--force] REPO SEQ", "put back what a foreign change replaced or removed",
+	 "Undoes record SEQ of the audit (the number behind # in rrm log): content, mode, owner, "
+	 "times and\n"
+	 "name become what they were, by changes that are routed and audited themselves, so that "
+	 "an "
+	 "undo can\n"
+	 "be undone. Refused when something changed since; --force loses that. How much is kept: "
+	 "undo_keep_mib\n"
+	 "and undo_keep_days in config.json.\n\n"
+	 "    rrm log web -n 5; rrm undo web 42",
+	 cmd_undo},
 	{"lock", "[--branch B | --all] [--timeout S] REPO -- CMD...",
 	 "run CMD holding a repository's write turn",
 	 "Waits for the write turn of REPO (of its present branch, of --branch B, or of --all "

@@ -13,12 +13,14 @@
 #include "router/gateway_apply.h"
 #include "router/gateway_audit.h"
 #include "router/gateway_inflight.h"
+#include "router/gateway_undo.h"
 
 enum { HASH_MAX_BYTES = 16 << 20 };
 
 struct gateway_engine {
 	struct gateway_apply *apply; /* owned */
 	struct gateway_audit *audit; /* owned */
+	struct gateway_undo *undo;   /* owned */
 	struct gateway_inflight inflight;
 	uint64_t pending_ms;        /* when the pending record last grew */
 	uint64_t deferred_ms;       /* when the deferred ones become "interrupted" */
@@ -259,8 +261,11 @@ int gateway_engine_new(struct gateway_engine **out, const struct gateway_engine_
 	if (r == 0)
 		r = gateway_audit_new(&g->audit, c->state, c->repo_id, c->rotate_bytes, e);
 	if (r == 0)
+		r = gateway_undo_new(&g->undo, c->state, c->undo_bytes, c->undo_days, e);
+	if (r == 0)
 		take_over(g, now_ms);
 	if (r < 0) {
+		gateway_undo_free(g->undo);
 		gateway_apply_free(g->apply);
 		gateway_audit_free(g->audit);
 		gateway_inflight_close(&g->inflight);
@@ -282,6 +287,7 @@ struct gateway_engine *gateway_engine_free(struct gateway_engine *g)
 		return NULL;
 	if (finish_work(g, 0, &e) < 0 || close_pending(g, &e) < 0 || interrupt_all(g, &e) < 0)
 		log_error("event=audit_unfinished kept_in=inflight error=\"%s\"", e.text);
+	gateway_undo_free(g->undo);
 	gateway_audit_free(g->audit);
 	gateway_apply_free(g->apply);
 	gateway_inflight_close(&g->inflight);
@@ -413,6 +419,7 @@ static void answer_deferred(struct gateway_engine *g, const struct mutation *m,
 	}
 	snprintf(a->message, sizeof(a->message),
 		 "the gateway was killed while it did this; it was found applied");
+	g->next.undo = d->record.undo;
 	gateway_inflight_note(&g->inflight, m, NULL, &g->next);
 	g->inflight.f->work.record.size_before = before.exists ? before.size : -1;
 	complete(g, m, NULL, begun_us, a, now_ms);
@@ -431,6 +438,15 @@ static int prepare_record(struct gateway_engine *g, uint64_t now_ms, struct err 
 	return r;
 }
 
+static void keep_undo(struct gateway_engine *g, const struct mutation *m,
+		      const struct gateway_target *t)
+{
+	const struct gateway_pending *p = gateway_inflight_pending(&g->inflight);
+	bool continues = p->used && gateway_record_continues(&p->record, &g->next);
+	gateway_undo_keep(g->undo, g->apply, m, t, continues ? &p->record.undo : NULL,
+			  &g->next.undo);
+}
+
 static void apply_now(struct gateway_engine *g, struct mutation *m, struct gateway_work *d,
 		      uint64_t begun_us, struct mutation_answer *a, uint64_t now_ms)
 {
@@ -442,6 +458,10 @@ static void apply_now(struct gateway_engine *g, struct mutation *m, struct gatew
 		refuse(g, m, r, &e, outside, begun_us, a, now_ms);
 		return;
 	}
+	if (d) /* asked for again: what was kept the first time is what there was before it */
+		g->next.undo = d->record.undo;
+	else
+		keep_undo(g, m, &t);
 	gateway_inflight_note(&g->inflight, m, &t, &g->next);
 	if (d && d->op == MUTATION_APPEND && t.st.st_ino == d->path.ino &&
 	    t.st.st_size < d->path.size + (int64_t)d->len) {

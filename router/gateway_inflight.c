@@ -12,7 +12,7 @@
 #include "manager/base/log.h"
 
 static const char MAGIC[8] = {'r', 'r', 'm', 'i', 'n', 'f', 'l', '\n'};
-enum { VERSION = 1 };
+enum { VERSION = 2 };
 
 /* What another process sees after kill -9 is the order in which this one stored: keep it. */
 static void set_state(uint32_t *field, uint32_t value)
@@ -40,6 +40,8 @@ static bool record_valid(const struct gateway_record *r)
 	return r->op < MUTATION_N_OPS && r->result <= GATEWAY_RESULT_INTERRUPTED && r->error >= 0 &&
 	       ended(r->path, sizeof(r->path)) && ended(r->path2, sizeof(r->path2)) &&
 	       ended(r->branch, sizeof(r->branch)) && ended(r->message, sizeof(r->message)) &&
+	       ended(r->undo.why, sizeof(r->undo.why)) &&
+	       ended(r->undo.xattr, sizeof(r->undo.xattr)) &&
 	       ended(r->actor.comm, sizeof(r->actor.comm)) &&
 	       ended(r->actor.home, sizeof(r->actor.home)) &&
 	       ended(r->actor.session, sizeof(r->actor.session));

@@ -24,9 +24,10 @@
 #include "manager/base/file.h"
 #include "manager/base/log.h"
 #include "manager/base/path.h"
+#include "manager/config.h"
 #include "router/gateway_serve.h"
 
-enum { DRAIN_MS = 3000 };
+enum { DRAIN_MS = 3000, UNDO_MIB = 512, UNDO_DAYS = 14 };
 
 struct options {
 	bool serve, gateway;
@@ -187,6 +188,22 @@ static int open_lifeline(struct backend *b, struct err *e)
 	return 0;
 }
 
+/* How much undo is kept. A configuration that cannot be read is for others to complain of. */
+static void undo_limits(struct gateway_engine_config *ec)
+{
+	struct err e = ERR_INIT;
+	struct config *c = NULL;
+	if (config_load(&c, &e) < 0) {
+		log_warn("event=config error=\"%s\" undo_keep_mib=%d", e.text, UNDO_MIB);
+		ec->undo_bytes = (uint64_t)UNDO_MIB << 20;
+		ec->undo_days = UNDO_DAYS;
+		return;
+	}
+	ec->undo_bytes = (uint64_t)c->undo_keep_mib << 20;
+	ec->undo_days = c->undo_keep_days;
+	config_free(c);
+}
+
 static int open_all(struct backend *b, struct err *e)
 {
 	int unix_fd, tcp_fd;
@@ -196,8 +213,9 @@ static int open_all(struct backend *b, struct err *e)
 	if (r < 0)
 		return r;
 	const char *repo_id = path_basename(b->o.state);
-	const struct gateway_engine_config ec = {
+	struct gateway_engine_config ec = {
 		.root = b->o.root, .state = b->state, .repo_id = repo_id};
+	undo_limits(&ec);
 	/* Blocked before the first thread is made, so that no other one takes a signal. */
 	b->epoll = epoll_create1(EPOLL_CLOEXEC);
 	r = b->epoll < 0 ? err_errno(e, -errno, "epoll") : open_signals(b, e);

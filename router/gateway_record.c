@@ -1,5 +1,6 @@
 #include "router/gateway_record.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "manager/base/clock.h"
@@ -28,6 +29,7 @@ void gateway_record_init(struct gateway_record *r, const struct mutation *m, int
 	r->dev = r->ino = 0;
 	r->actor = m->actor;
 	r->message[0] = '\0';
+	r->undo = (struct gateway_undo_note){.before = 0};
 	strcpy(r->branch, m->branch);
 	strcpy(r->path, m->path);
 	strcpy(r->path2, m->path2 ? m->path2 : "");
@@ -55,6 +57,7 @@ void gateway_record_merge(struct gateway_record *r, const struct gateway_record 
 	r->wait_us += next->wait_us;
 	r->apply_us += next->apply_us;
 	r->size_after = next->size_after;
+	r->undo = next->undo;
 	r->dev = next->dev;
 	r->ino = next->ino;
 }
@@ -81,6 +84,37 @@ static const char *result_name(const struct gateway_record *r)
 	return r->error ? err_name(r->error) : "ok";
 }
 
+/* null: nothing was there before. */
+static void put_undo(struct jsonw *w, const struct gateway_undo_note *u)
+{
+	char kept[40];
+	if (!u->before && !u->exchange) {
+		jsonw_null(w, "undo");
+		return;
+	}
+	snprintf(kept, sizeof(kept), "undo/%llu", (unsigned long long)u->kept);
+	jsonw_open(w, "undo");
+	if (u->exchange)
+		jsonw_bool(w, "exchange", true);
+	if (u->before) {
+		jsonw_str(w, "kept", u->kept ? kept : NULL);
+		jsonw_str(w, "why", or_null(u->why));
+		jsonw_u64(w, "mode", u->mode);
+		jsonw_u64(w, "uid", u->uid);
+		jsonw_u64(w, "gid", u->gid);
+		jsonw_i64(w, "size", u->size);
+		jsonw_time(w, "atime", &u->atime);
+		jsonw_time(w, "mtime", &u->mtime);
+	}
+	if (u->rdev)
+		jsonw_u64(w, "rdev", u->rdev);
+	if (*u->xattr) {
+		jsonw_bytes(w, "xattr", u->xattr);
+		jsonw_bool(w, "had_xattr", u->had_xattr);
+	}
+	jsonw_close(w);
+}
+
 char *gateway_record_text(const struct gateway_record *r, uint64_t seq, const char *repo_id,
 			  const char *sha, const char *prev)
 {
@@ -104,7 +138,7 @@ char *gateway_record_text(const struct gateway_record *r, uint64_t seq, const ch
 	jsonw_str(&w, "message", or_null(r->message));
 	jsonw_u64(&w, "wait_us", r->wait_us);
 	jsonw_u64(&w, "apply_us", r->apply_us);
-	jsonw_null(&w, "undo");
+	put_undo(&w, &r->undo);
 	jsonw_open(&w, "actor");
 	jsonw_i64(&w, "pid", r->actor.pid);
 	jsonw_bytes(&w, "comm", r->actor.comm);

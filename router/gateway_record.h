@@ -11,6 +11,20 @@
 
 enum { GATEWAY_RESULT_DONE, GATEWAY_RESULT_REFUSED, GATEWAY_RESULT_INTERRUPTED };
 
+/* What was there before, for undo. Filled by gateway_undo.h. */
+struct gateway_undo_note {
+	uint32_t before; /* path (path2 of a rename, when that replaced it) existed, and was: */
+	uint32_t mode, uid, gid;
+	uint64_t rdev;
+	int64_t size;
+	struct timespec atime, mtime;
+	uint64_t kept;     /* undo/<n> has what was lost; 0: nothing was, or see why */
+	uint32_t exchange; /* a rename that swapped the two */
+	uint32_t had_xattr;
+	char xattr[256]; /* "" but for setxattr and removexattr */
+	char why[96];    /* something was lost and is not kept */
+};
+
 struct gateway_record {
 	int64_t ts_ms; /* wall clock, when its first mutation came */
 	uint64_t epoch;
@@ -26,6 +40,7 @@ struct gateway_record {
 	struct actor actor;
 	char branch[256];
 	char message[512];
+	struct gateway_undo_note undo;
 	char path[PATH_MAX];
 	char path2[PATH_MAX]; /* "" when the op has none */
 };

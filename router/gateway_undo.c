@@ -1,0 +1,345 @@
+#include "router/gateway_undo.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "manager/base/cleanup.h"
+#include "manager/base/clock.h"
+#include "manager/base/file.h"
+#include "manager/base/log.h"
+
+enum { LEAST_BYTES = 4096, AGE_CHECK_MS = 3600 * 1000, DAY_MS = 86400 * 1000 };
+
+struct copy {
+	uint64_t n;
+	uint64_t bytes;
+};
+
+struct gateway_undo {
+	int state; /* borrowed */
+	int dir;   /* owned; -1 until something is kept */
+	uint64_t max_bytes, total;
+	uint32_t days;
+	int64_t checked_ms;  /* wall clock: when the ages were looked at */
+	struct copy *copies; /* owned; by n */
+	size_t first, n, room;
+};
+
+static int by_number(const void *a, const void *b)
+{
+	uint64_t x = ((const struct copy *)a)->n, y = ((const struct copy *)b)->n;
+	return x < y ? -1 : x > y;
+}
+
+/* What it takes on the disk, about: a limit in bytes must bound small files, too. */
+static uint64_t cost(int64_t size)
+{
+	return size > LEAST_BYTES ? (uint64_t)size : LEAST_BYTES;
+}
+
+static int add_copy(struct gateway_undo *u, uint64_t n, int64_t size)
+{
+	if (u->n == u->room && u->first > u->n / 2) {
+		u->n -= u->first;
+		memmove(u->copies, u->copies + u->first, u->n * sizeof(*u->copies));
+		u->first = 0;
+	}
+	if (u->n == u->room) {
+		size_t room = u->room ? u->room * 2 : 64;
+		struct copy *grown = reallocarray(u->copies, room, sizeof(*grown));
+		if (!grown)
+			return -ENOMEM;
+		u->copies = grown;
+		u->room = room;
+	}
+	u->copies[u->n++] = (struct copy){.n = n, .bytes = cost(size)};
+	u->total += cost(size);
+	return 0;
+}
+
+static const char *name_of(uint64_t n, char buf[32])
+{
+	snprintf(buf, 32, "%llu", (unsigned long long)n);
+	return buf;
+}
+
+static void drop_first(struct gateway_undo *u)
+{
+	char name[32];
+	const struct copy *c = &u->copies[u->first];
+	if (unlinkat(u->dir, name_of(c->n, name), 0) < 0 && errno != ENOENT)
+		log_warn("event=undo remove=%s error=\"%m\"", name);
+	u->total -= c->bytes;
+	u->first++;
+}
+
+/* n is the wall clock at the time, or next to it. */
+static void drop_old(struct gateway_undo *u, int64_t now_ms)
+{
+	int64_t oldest_ms = now_ms - (int64_t)u->days * DAY_MS;
+	u->checked_ms = now_ms;
+	while (u->days && u->first < u->n && (int64_t)u->copies[u->first].n < oldest_ms)
+		drop_first(u);
+}
+
+static int scan(struct gateway_undo *u)
+{
+	int fd = openat(u->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	CLEANUP(closedirp) DIR *d = fd < 0 ? NULL : fdopendir(fd); /* takes fd over */
+	if (!d) {
+		int r = -errno;
+		closep(&fd);
+		return r;
+	}
+	for (const struct dirent *de; (de = readdir(d));) {
+		struct stat st;
+		char *end;
+		uint64_t n = strtoull(de->d_name, &end, 10);
+		if (de->d_name[0] < '0' || de->d_name[0] > '9' ||
+		    fstatat(u->dir, de->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			continue;
+		if (*end) /* a copy that a kill cut short */
+			unlinkat(u->dir, de->d_name, 0);
+		else if (add_copy(u, n, st.st_size) < 0)
+			return -ENOMEM;
+	}
+	qsort(u->copies, u->n, sizeof(*u->copies), by_number);
+	return 0;
+}
+
+int gateway_undo_new(struct gateway_undo **out, int dirfd, uint64_t max_bytes, uint32_t days,
+		     struct err *e)
+{
+	struct gateway_undo *u = calloc(1, sizeof(*u));
+	if (!u)
+		return err_errno(e, -ENOMEM, "opening undo/");
+	u->state = dirfd;
+	u->max_bytes = max_bytes;
+	u->days = days;
+	u->dir = openat(dirfd, "undo", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	int r = u->dir >= 0 ? scan(u) : errno == ENOENT ? 0 : -errno;
+	if (r < 0) {
+		gateway_undo_free(u);
+		return err_errno(e, r, "opening undo/ in the state directory");
+	}
+	drop_old(u, clock_wall_ms());
+	while (u->first < u->n && u->total > max_bytes)
+		drop_first(u);
+	*out = u;
+	return 0;
+}
+
+struct gateway_undo *gateway_undo_free(struct gateway_undo *u)
+{
+	if (!u)
+		return NULL;
+	closep(&u->dir);
+	free(u->copies);
+	free(u);
+	return NULL;
+}
+
+static uint64_t next_number(const struct gateway_undo *u, int64_t now_ms)
+{
+	uint64_t last = u->n ? u->copies[u->n - 1].n : 0;
+	return (uint64_t)now_ms > last ? (uint64_t)now_ms : last + 1;
+}
+
+static int copy_content(int from, int to, int64_t size)
+{
+	if (ioctl(to, FICLONE, from) == 0)
+		return 0;
+	if (size > GATEWAY_UNDO_COPY_MAX)
+		return -EFBIG;
+	loff_t at = 0;
+	while (at < size) {
+		ssize_t n = copy_file_range(from, &at, to, NULL, (size_t)(size - at), 0);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break;
+	}
+	return 0;
+}
+
+/* Attributes and ACL go with the content; that one cannot be kept is no reason to keep nothing. */
+static void copy_xattrs(int from, int to)
+{
+	CLEANUP(freep) char *names = malloc(XATTR_LIST_MAX);
+	CLEANUP(freep) char *value = NULL;
+	ssize_t len = names ? flistxattr(from, names, XATTR_LIST_MAX) : -1;
+	if (len <= 0 || !(value = malloc(XATTR_SIZE_MAX)))
+		return;
+	for (const char *name = names; name < names + len; name += strlen(name) + 1) {
+		ssize_t n = fgetxattr(from, name, value, XATTR_SIZE_MAX);
+		if (n >= 0 && fsetxattr(to, name, value, (size_t)n, 0) < 0)
+			log_warn("event=undo xattr=%s kept=no error=\"%m\"", name);
+	}
+}
+
+/* source: an fd of the content, or -1 and the bytes. */
+static int store(struct gateway_undo *u, int source, const void *bytes, int64_t size,
+		 uint64_t *kept)
+{
+	char name[32], temp[40];
+	int64_t now_ms = clock_wall_ms();
+	if (now_ms - u->checked_ms > AGE_CHECK_MS)
+		drop_old(u, now_ms);
+	if (u->dir < 0) {
+		if (mkdirat(u->state, "undo", 0700) < 0 && errno != EEXIST)
+			return -errno;
+		u->dir = openat(u->state, "undo", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+		if (u->dir < 0)
+			return -errno;
+	}
+	uint64_t n = next_number(u, now_ms);
+	name_of(n, name);
+	snprintf(temp, sizeof(temp), "%s.new", name);
+	CLEANUP(closep)
+	int to = openat(u->dir, temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (to < 0)
+		return -errno;
+	int r = source >= 0 ? copy_content(source, to, size)
+			    : file_write_all(to, bytes, (size_t)size);
+	if (r == 0 && source >= 0)
+		copy_xattrs(source, to);
+	if (r == 0 && renameat(u->dir, temp, u->dir, name) < 0)
+		r = -errno;
+	if (r == 0)
+		r = add_copy(u, n, size);
+	if (r < 0) {
+		unlinkat(u->dir, temp, 0);
+		return r;
+	}
+	*kept = n;
+	while (u->n - u->first > 1 && u->total > u->max_bytes)
+		drop_first(u);
+	return 0;
+}
+
+static int keep_content(struct gateway_undo *u, struct gateway_apply *a, const char *path,
+			const struct stat *st, uint64_t *kept)
+{
+	bool owned = false;
+	if (cost(st->st_size) > u->max_bytes)
+		return -EFBIG;
+	int fd = gateway_apply_reader(a, path, st->st_dev, st->st_ino, &owned);
+	if (fd < 0)
+		return fd;
+	int r = store(u, fd, NULL, st->st_size, kept);
+	if (owned)
+		close(fd);
+	return r;
+}
+
+static int keep_link(struct gateway_undo *u, int parent, const char *name, uint64_t *kept)
+{
+	char text[PATH_MAX];
+	ssize_t n = readlinkat(parent, name, text, sizeof(text));
+	return n < 0 ? -errno : store(u, -1, text, n, kept);
+}
+
+static int keep_xattr(struct gateway_undo *u, int fd, const char *xattr, uint64_t *kept)
+{
+	char path[32];
+	CLEANUP(freep) char *value = malloc(XATTR_SIZE_MAX);
+	if (!value)
+		return -ENOMEM;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	ssize_t n = getxattr(path, xattr, value, XATTR_SIZE_MAX);
+	return n < 0 ? -errno : store(u, -1, value, n, kept);
+}
+
+static bool loses_content(const struct mutation *m, const struct stat *st)
+{
+	switch (m->op) {
+	case MUTATION_WRITE:
+		return m->offset < st->st_size && m->data_len > 0;
+	case MUTATION_TRUNCATE:
+		return m->length < st->st_size;
+	case MUTATION_FALLOCATE:
+		return m->flags & ~(uint32_t)FALLOC_FL_KEEP_SIZE && m->offset < st->st_size;
+	case MUTATION_CREATE:
+		return m->flags & O_TRUNC && st->st_size > 0;
+	case MUTATION_UNLINK:
+	case MUTATION_RENAME:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Keeps what m will make away with; 0 also when that is nothing. */
+static int keep_lost(struct gateway_undo *u, struct gateway_apply *a, const struct mutation *m,
+		     const struct gateway_target *t, const struct stat *st, uint64_t *kept)
+{
+	bool replaces = m->op == MUTATION_RENAME;
+	bool xattr = m->op == MUTATION_SETXATTR || m->op == MUTATION_REMOVEXATTR;
+	if (xattr ? !t->had_xattr : !loses_content(m, st))
+		return 0;
+	if (u->max_bytes == 0)
+		return -EDQUOT;
+	if (xattr)
+		return keep_xattr(u, t->fd, m->xattr, kept);
+	if (S_ISREG(st->st_mode))
+		return keep_content(u, a, replaces ? m->path2 : m->path, st, kept);
+	if (S_ISLNK(st->st_mode))
+		return keep_link(u, replaces ? t->parent2 : t->parent,
+				 replaces ? t->name2 : t->name, kept);
+	return 0;
+}
+
+static void fill(struct gateway_undo_note *note, const struct mutation *m,
+		 const struct gateway_target *t, const struct stat *st)
+{
+	note->before = 1;
+	note->mode = st->st_mode;
+	note->uid = st->st_uid;
+	note->gid = st->st_gid;
+	note->rdev = st->st_rdev;
+	note->size = st->st_size;
+	note->atime = st->st_atim;
+	note->mtime = st->st_mtim;
+	note->had_xattr = t->had_xattr;
+	if (m->xattr)
+		snprintf(note->xattr, sizeof(note->xattr), "%s", m->xattr);
+}
+
+void gateway_undo_keep(struct gateway_undo *u, struct gateway_apply *a, const struct mutation *m,
+		       const struct gateway_target *t, const struct gateway_undo_note *before,
+		       struct gateway_undo_note *note)
+{
+	bool rename = m->op == MUTATION_RENAME;
+	const struct stat *st = rename ? &t->st2 : &t->st;
+	if (before) {
+		*note = *before;
+		if (!note->before || note->kept || note->why[0])
+			return; /* made in this record, or kept already */
+	} else {
+		*note = (struct gateway_undo_note){.before = 0};
+		note->exchange = rename && m->flags & RENAME_EXCHANGE;
+		if (m->op == MUTATION_LINK || !(rename ? t->exists2 : t->exists) ||
+		    note->exchange ||
+		    (rename && t->st2.st_ino == t->st.st_ino && t->st2.st_dev == t->st.st_dev))
+			return;
+		fill(note, m, t, st);
+	}
+	int r = keep_lost(u, a, m, t, st, &note->kept);
+	if (r == -EFBIG)
+		snprintf(note->why, sizeof(note->why), "%lld bytes are more than is kept",
+			 (long long)st->st_size);
+	else if (r == -EDQUOT && u->max_bytes == 0)
+		snprintf(note->why, sizeof(note->why), "undo_keep_mib is 0");
+	else if (r < 0)
+		snprintf(note->why, sizeof(note->why), "it could not be kept: %s", err_name(-r));
+}
