@@ -9,6 +9,7 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
+#include "manager/auditdiff.h"
 #include "manager/auditlog.h"
 #include "manager/auditview.h"
 #include "manager/base/cleanup.h"
@@ -21,7 +22,7 @@ enum { FOLLOW_LINES = 10, LINES_MAX = 1000000, COMPLAINTS_MAX = 10, FOLLOW_POLL_
 struct options {
 	const char *what; /* REPO or NULL */
 	long long lines;  /* -1: all */
-	bool follow, json, verify;
+	bool follow, json, verify, diff;
 	struct auditview view;
 };
 
@@ -104,6 +105,8 @@ static void print_entry(struct show *sh, const struct stream *s, const struct en
 {
 	if (!sh->o->json) {
 		auditview_print(&sh->o->view, stdout, sh->n > 1 ? s->repo->name : NULL, en->record);
+		if (sh->o->diff)
+			auditdiff_print(stdout, s->repo, en->record);
 	} else if (sh->o->follow) {
 		puts(en->text);
 	} else {
@@ -431,6 +434,9 @@ static int set_option(struct options *o, int opt, struct err *e)
 	case 'j':
 		o->json = true;
 		break;
+	case 'd':
+		o->diff = true;
+		break;
 	case 'v':
 		o->verify = true;
 		break;
@@ -442,11 +448,15 @@ static int set_option(struct options *o, int opt, struct err *e)
 
 int cmd_log(int argc, char **argv, struct err *e)
 {
-	static const struct option longs[] = {
-		{"lines", required_argument, NULL, 'n'}, {"follow", no_argument, NULL, 'f'},
-		{"since", required_argument, NULL, 's'}, {"path", required_argument, NULL, 'p'},
-		{"from", required_argument, NULL, 'F'},  {"json", no_argument, NULL, 'j'},
-		{"verify", no_argument, NULL, 'v'},      {NULL, 0, NULL, 0}};
+	static const struct option longs[] = {{"lines", required_argument, NULL, 'n'},
+					      {"follow", no_argument, NULL, 'f'},
+					      {"since", required_argument, NULL, 's'},
+					      {"path", required_argument, NULL, 'p'},
+					      {"from", required_argument, NULL, 'F'},
+					      {"json", no_argument, NULL, 'j'},
+					      {"verify", no_argument, NULL, 'v'},
+					      {"diff", no_argument, NULL, 'd'},
+					      {NULL, 0, NULL, 0}};
 	struct options o = {.lines = -1};
 
 	optind = 0;
@@ -458,6 +468,8 @@ int cmd_log(int argc, char **argv, struct err *e)
 	if (o.verify &&
 	    (o.follow || o.lines >= 0 || o.view.has_since || o.view.path || o.view.from))
 		return cmd_usage("log", e, "--verify goes with --json only");
+	if (o.diff && (o.json || o.verify))
+		return cmd_usage("log", e, "--diff goes neither with --json nor with --verify");
 	if (o.follow && o.lines < 0 && !o.view.has_since)
 		o.lines = FOLLOW_LINES;
 	o.what = argv[optind];

@@ -69,7 +69,9 @@ const struct command manager_commands[] = {
 	 "is not\n"
 	 "found, 126 when it cannot be executed.\n\n" REPO_HELP REPO_DEFAULT,
 	 cmd_run},
-	{"log", "[-n N] [-f] [--since T] [--path GLOB] [--from REPO] [--json] [--verify] [REPO]",
+	{"log",
+	 "[-n N] [-f] [--since T] [--path GLOB] [--from REPO] [--diff] [--json] [--verify] "
+	 "[REPO]",
 	 "the audit of foreign writes",
 	 "Prints who wrote what into the repository, oldest first.\n\n"
 	 "  -n, --lines N  only the last N\n"
@@ -78,6 +80,7 @@ const struct command manager_commands[] = {
 	 "  --since T      2026-11-22, 2026-11-22T17:40:00Z, or how long ago: 90s, 10m, 2h, 3d\n"
 	 "  --path GLOB    only paths that match, '*' also matches slashes\n"
 	 "  --from REPO    only writers at home in REPO; \"none\" for those with no home\n"
+	 "  --diff         below each record what it changed, as diff -u shows it\n"
 	 "  --json         the records as one array; with -f one object a line\n"
 	 "  --verify       check the chain of hashes instead; exit 3 names the first bad "
 	 "line\n\n" REPO_HELP

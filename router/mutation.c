@@ -330,8 +330,7 @@ static int get_names(const cJSON *j, unsigned has, struct mutation *m, struct er
 {
 	bool nameless = m->op == MUTATION_LINK && cJSON_HasObjectItem(j, "target");
 	int r = get_path(j, "path", nameless || has & ROOT_OK, &m->path, e);
-	if (r == 0 && nameless && *m->path)
-		return err_set(e, -EINVAL, "path and target exclude each other");
+	nameless = nameless && r == 0 && !*m->path;
 	if (r == 0 && (has & HAS_PATH2))
 		r = get_path(j, "path2", false, &m->path2, e);
 	if (r == 0 && (nameless || has & HAS_TARGET))

@@ -91,6 +91,38 @@ eq "$(audit b "select(.seq == $m) | .actor.comm")" rrm 'who undid it'
 check rrm undo --force b "$m"
 eq "$(cat "$R/b/f")" other 'the undo, undone'
 
+# rrm log --diff shows what each record changed, also when the file has changed again since.
+printf 'one\ntwo\nthree\n' >"$R/b/t"
+in_repo a sh -c "printf 'one\nzwei\nthree\n' >../b/t; sleep 0.3; echo four >>../b/t; sleep 0.3; rm ../b/t"
+wait_until '[ "$(last "[.op, .path] | join(\" \")")" = "unlink t" ]'
+rrm log --diff --path t b >"$T/x/diff"
+grep -v '^2' "$T/x/diff" >"$T/x/got"
+cat >"$T/x/want" <<'END'
+--- a/t
++++ b/t
+@@ -1,3 +1,3 @@
+ one
+-two
++zwei
+ three
+--- a/t
++++ b/t
+@@ -1,3 +1,4 @@
+ one
+ zwei
+ three
++four
+--- a/t
++++ b/t
+@@ -1,4 +0,0 @@
+-one
+-zwei
+-three
+-four
+END
+diff -u "$T/x/want" "$T/x/got" >&2 || die 'log --diff shows something else'
+eq "$(status_of rrm log --diff --json b)" 2 '--diff with --json'
+
 # Not over what changed since.
 in_repo a sh -c 'echo theirs >../b/f'
 wait_until "[ \"\$(audit_count b 'select(.path == \"f\" and .bytes == 7)')\" = 1 ]"
@@ -130,7 +162,11 @@ check rrm log --verify b >/dev/null
 
 # Bounded: with 1 MiB, the oldest copies go.
 write_config '{"undo_keep_mib":1}'
+mkdir "$(state_dir b)/undo"
+echo old >"$(state_dir b)/undo/1000000000000" # its number is when it was kept: 2001
+echo torn >"$(state_dir b)/undo/1000000000001.new"
 check rrm restart b >/dev/null
+eq "$(ls "$(state_dir b)/undo")" '' 'what is older than undo_keep_days, or was cut short'
 head -c 300000 /dev/urandom >"$R/b/h"
 for i in 1 2 3 4 5 6 7 8; do
 	echo $i | check rrm write b/h
@@ -138,7 +174,9 @@ for i in 1 2 3 4 5 6 7 8; do
 done
 wait_until "[ \"\$(audit_count b 'select(.path == \"h\")')\" -ge 8 ]"
 kept=$(cat "$(state_dir b)"/undo/* | wc -c)
-[ "$kept" -gt 300000 ] && [ "$kept" -le 1048576 ] || die "undo/ holds $kept bytes"
+if [ "$kept" -le 300000 ] || [ "$kept" -gt 1048576 ]; then
+	die "undo/ holds $kept bytes"
+fi
 write_config '{"undo_keep_mib":0}'
 check rrm restart b >/dev/null
 echo 9 | check rrm write b/h
