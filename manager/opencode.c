@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pwd.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -13,13 +14,15 @@
 #include "manager/base/path.h"
 #include "manager/base/probe.h"
 #include "manager/mountstate.h"
+#include "manager/opencode_config.h"
 #include "manager/program.h"
 
 enum { PLUGIN_MAX = 1 << 20 };
 
 /*
  * Variables that an isolated backend has otherwise than its user. state: its directory below the state
- * directory. home: the user's default below HOME; NULL: fallback as it is.
+ * directory. home: the user's default below HOME; NULL: fallback as it is; neither: it is only isolated
+ * where the user has set it.
  */
 static const struct isolated {
 	const char *name, *state, *home, *fallback;
@@ -31,8 +34,28 @@ static const struct isolated {
 	{"TMPDIR", "tmp", NULL, "/tmp"},
 	{"BUN_TMPDIR", "tmp", NULL, "/tmp"},
 	{"npm_config_cache", "cache/npm", ".npm", NULL},
+	{"OPENCODE_CONFIG_DIR", "configdir", NULL, NULL},
 };
-enum { N_ISOLATED = sizeof(isolated) / sizeof(isolated[0]) };
+enum {
+	N_ISOLATED = sizeof(isolated) / sizeof(isolated[0]),
+	DATA_DIR = 0,
+	CONFIG_DIR = 1,
+	EXTRA_CONFIG_DIR = N_ISOLATED - 1,
+};
+
+/*
+ * OpenCode runs npm in each configuration directory that it may write, also in one of the repository
+ * (<root>/.opencode), which is not ours to seed; with a plugin, and we have one, its first answer waits for
+ * that. So npm asks once, and takes 5 s of silence for an answer: a registry behind a firewall would
+ * keep the backend from ever being ready. fallback: npm's own default, for the children of tools.
+ */
+static const struct npm_setting {
+	const char *name, *value, *fallback;
+} npm_settings[] = {
+	{"npm_config_fetch_retries", "0", "2"},
+	{"npm_config_fetch_timeout", "5000", "300000"},
+};
+enum { N_NPM_SETTINGS = sizeof(npm_settings) / sizeof(npm_settings[0]) };
 
 int opencode_find(const struct config *c, char **path, struct err *e)
 {
@@ -69,19 +92,27 @@ static cJSON *outer_env(void)
 	return j;
 }
 
-/* What name is for the user outside of all backends. *out owned. */
+/* As OpenCode finds it: HOME, else what the system has of this user. Borrowed. */
+static const char *user_home(void)
+{
+	const char *home = getenv("HOME");
+	if (home && *home)
+		return home;
+	const struct passwd *pw = getpwuid(geteuid());
+	return pw && pw->pw_dir && pw->pw_dir[0] == '/' ? pw->pw_dir : "/";
+}
+
+/* What name is for the user outside of all backends; *out owned, "" where it is not set. */
 static int user_value(const struct isolated *v, char **out)
 {
 	CLEANUP(json_deletep) cJSON *outer = outer_env();
 	const char *value = outer ? json_str(outer, v->name, "") : getenv(v->name);
-	if (value && *value) {
+	if (value && *value)
 		*out = strdup(value);
-	} else if (v->home) {
-		const char *home = getenv("HOME");
-		*out = path_join(home && *home ? home : "/", v->home);
-	} else {
-		*out = strdup(v->fallback);
-	}
+	else if (v->home)
+		*out = path_join(user_home(), v->home);
+	else
+		*out = strdup(v->fallback ? v->fallback : "");
 	return *out ? 0 : -ENOMEM;
 }
 
@@ -90,6 +121,16 @@ static char *user_dir(int i)
 {
 	CLEANUP(freep) char *base = NULL;
 	return user_value(&isolated[i], &base) < 0 ? NULL : path_join(base, "opencode");
+}
+
+/* The user's OPENCODE_CONFIG_DIR; owned. A relative one means another directory in each repository, so
+ * there is nothing to isolate: *out is NULL, as when it is not set. */
+static int extra_config_dir(char **out)
+{
+	CLEANUP(freep) char *value = NULL;
+	int rc = user_value(&isolated[EXTRA_CONFIG_DIR], &value);
+	*out = rc == 0 && value[0] == '/' ? steal(&value) : NULL;
+	return rc;
 }
 
 /* Makes dirfd/name a symlink to target; what is no link there is kept beside it. */
@@ -249,7 +290,7 @@ static int link_config(int fd, const char *user_config, struct err *e)
 static int link_login(const struct repo *r, struct err *e)
 {
 	static const char *const names[] = {"auth.json", "mcp-auth.json"};
-	CLEANUP(freep) char *theirs = user_dir(0);
+	CLEANUP(freep) char *theirs = user_dir(DATA_DIR);
 	CLEANUP(closep) int fd = make_dir(r->state_dir, "data/opencode", NULL);
 	if (fd < 0)
 		return err_errno(e, fd, "making %s/data/opencode", r->state_dir);
@@ -257,6 +298,12 @@ static int link_login(const struct repo *r, struct err *e)
 		return -ENOMEM;
 	/* The links may dangle until the first login, but their directory must be there to write into. */
 	int rc = file_mkdirs(theirs, 0700);
+	if (rc < 0)
+		return err_errno(
+			e, rc,
+			"making %s, where your login is kept (set HOME or XDG_DATA_HOME to a "
+			"directory that you may write)",
+			theirs);
 	for (size_t i = 0; rc == 0 && i < sizeof(names) / sizeof(names[0]); i++) {
 		CLEANUP(freep) char *target = path_join(theirs, names[i]);
 		rc = target ? link_to(fd, names[i], target) : -ENOMEM;
@@ -295,39 +342,80 @@ static int seed(int dirfd)
 	return r;
 }
 
-/* ~/.opencode is a configuration directory to OpenCode, and our state base makes it exist. */
-static int seed_state_base(const struct config *c)
+/* Modules that may import what npm would bring. */
+static bool has_code(const char *dir)
 {
-	const char *home = getenv("HOME");
-	CLEANUP(freep) char *dir = home && *home ? path_join(home, ".opencode") : NULL;
-	if (!dir || !path_below(dir, c->base, NULL))
-		return 0;
-	CLEANUP(closep) int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return fd < 0 ? -errno : seed(fd);
+	static const char *const names[] = {"plugin", "plugins", "tool", "tools"};
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (has_entry(dir, names[i]))
+			return true;
+	return false;
+}
+
+/*
+ * ~/.opencode is a configuration directory to every OpenCode of the user, whatever XDG_CONFIG_HOME is, and
+ * our state base or OpenCode's own installer makes it exist. Not to be had in an isolated form.
+ */
+static int prepare_home(struct err *e)
+{
+	CLEANUP(freep) char *dir = path_join(user_home(), ".opencode");
+	CLEANUP(closep) int fd = dir ? open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	if (fd < 0 || faccessat(fd, ".", W_OK, AT_EACCESS) < 0)
+		return dir ? 0 : -ENOMEM; /* then OpenCode leaves it alone too */
+	opencode_config_complete_dir(dir);
+	int rc = has_code(dir) ? 0 : seed(fd);
+	return rc < 0 ? err_errno(e, rc, "seeding the configuration directory %s", dir) : 0;
+}
+
+/* Our plugin goes into XDG_CONFIG_HOME's, so all of this one are links. */
+static int prepare_extra_config(const struct repo *r, const char *theirs, struct err *e)
+{
+	CLEANUP(closep) int fd = make_dir(r->state_dir, isolated[EXTRA_CONFIG_DIR].state, NULL);
+	int rc = fd < 0 ? fd : drop_dead_links(fd, theirs);
+	if (rc == 0)
+		rc = link_entries(fd, theirs, NULL);
+	if (rc == 0)
+		rc = seed(fd);
+	opencode_config_complete_dir(theirs);
+	return rc < 0 ? err_errno(e, rc, "linking the configuration in %s", theirs) : 0;
+}
+
+static int prepare_config(const struct repo *r, struct err *e)
+{
+	CLEANUP(freep) char *dir = NULL, *theirs = user_dir(CONFIG_DIR);
+	CLEANUP(closep) int fd = make_dir(r->state_dir, "config/opencode", &dir);
+	if (fd < 0 || !theirs)
+		return err_errno(e, fd < 0 ? fd : -ENOMEM, "making %s/config/opencode",
+				 r->state_dir);
+	int rc = link_config(fd, theirs, e);
+	if (rc < 0)
+		return rc;
+	opencode_config_complete_dir(theirs);
+	rc = seed(fd);
+	return rc < 0 ? err_errno(e, rc, "seeding the configuration directory %s", dir) : 0;
 }
 
 int opencode_prepare(const struct config *c, const struct repo *r, struct err *e)
 {
-	for (int i = 0; i < N_ISOLATED; i++) {
+	CLEANUP(freep) char *extra = NULL;
+	for (int i = 0; i < EXTRA_CONFIG_DIR; i++) {
 		CLEANUP(closep) int fd = make_dir(r->state_dir, isolated[i].state, NULL);
 		if (fd < 0)
 			return err_errno(e, fd, "making %s/%s", r->state_dir, isolated[i].state);
 	}
 	int rc = link_login(r, e);
-	if (rc < 0)
-		return rc;
-	CLEANUP(freep) char *dir = NULL, *theirs = user_dir(1);
-	CLEANUP(closep) int fd = make_dir(r->state_dir, "config/opencode", &dir);
-	if (fd < 0 || !theirs)
-		return err_errno(e, fd < 0 ? fd : -ENOMEM, "making %s/config/opencode",
-				 r->state_dir);
-	rc = link_config(fd, theirs, e);
-	if (rc < 0)
-		return rc;
-	rc = seed(fd);
 	if (rc == 0)
-		rc = seed_state_base(c);
-	return rc < 0 ? err_errno(e, rc, "seeding the configuration directory %s", dir) : 0;
+		rc = prepare_config(r, e);
+	if (rc == 0)
+		rc = prepare_home(e);
+	if (rc == 0)
+		rc = extra_config_dir(&extra);
+	if (rc == 0 && extra)
+		rc = prepare_extra_config(r, extra, e);
+	const char *file = getenv("OPENCODE_CONFIG");
+	if (rc == 0 && file && file[0] == '/')
+		opencode_config_complete(file);
+	return rc;
 }
 
 /* {"XDG_DATA_HOME": "/home/u/.local/share", ...}: what the plugin gives back to the children of tools. */
@@ -338,13 +426,14 @@ static int user_env_json(char **out)
 	for (int i = 0; rc == 0 && i < N_ISOLATED; i++) {
 		CLEANUP(freep) char *value = NULL;
 		rc = user_value(&isolated[i], &value);
-		if (rc == 0)
+		if (rc == 0 && *value)
 			rc = json_add_str(j, isolated[i].name, value);
 	}
-	const char *retries = getenv("npm_config_fetch_retries");
-	if (rc == 0)
-		rc = json_add_str(j, "npm_config_fetch_retries",
-				  retries && *retries ? retries : "2");
+	for (int i = 0; rc == 0 && i < N_NPM_SETTINGS; i++) {
+		const char *value = getenv(npm_settings[i].name);
+		rc = json_add_str(j, npm_settings[i].name,
+				  value && *value ? value : npm_settings[i].fallback);
+	}
 	*out = rc == 0 ? json_text(j) : NULL;
 	return *out ? 0 : -ENOMEM;
 }
@@ -352,14 +441,16 @@ static int user_env_json(char **out)
 int opencode_env(const struct config *c, const struct repo *r, const char *password,
 		 struct spawn_env *env, struct err *e)
 {
-	CLEANUP(freep) char *gateway = NULL, *user = NULL;
+	CLEANUP(freep) char *gateway = NULL, *user = NULL, *extra = NULL;
 	CLEANUP(freep) char *place = NULL;
 	mountstate_place(c, r->name, &place);
 	int rc = program_find("rrm-backend", &gateway, e);
 	if (rc < 0)
 		return rc;
 	rc = place ? user_env_json(&user) : -ENOMEM;
-	for (int i = 0; rc == 0 && i < N_ISOLATED; i++) {
+	if (rc == 0)
+		rc = extra_config_dir(&extra);
+	for (int i = 0; rc == 0 && i < (extra ? N_ISOLATED : EXTRA_CONFIG_DIR); i++) {
 		CLEANUP(freep) char *dir = path_join(r->state_dir, isolated[i].state);
 		rc = dir ? spawn_env_set(env, isolated[i].name, dir) : -ENOMEM;
 	}
@@ -369,9 +460,10 @@ int opencode_env(const struct config *c, const struct repo *r, const char *passw
 		{"OPENCODE_SERVER_USERNAME", "opencode"},
 		{"OPENCODE_SERVER_PASSWORD", password},
 		{"OPENCODE_DISABLE_AUTOUPDATE", "1"},
-		{"npm_config_fetch_retries", "0"},
-		/* One database for two backends, no plugin, another backend's marks: */
+		/* One database or one file of plugins for two backends, no plugin, another backend's
+		 * marks: */
 		{"OPENCODE_DB", NULL},
+		{"OPENCODE_PLUGIN_META_FILE", NULL},
 		{"OPENCODE_PURE", NULL},
 		{"OPENCODE_PID", NULL},
 		{"OPENCODE", NULL},
@@ -384,6 +476,8 @@ int opencode_env(const struct config *c, const struct repo *r, const char *passw
 	};
 	for (size_t i = 0; rc == 0 && i < sizeof(vars) / sizeof(vars[0]); i++)
 		rc = spawn_env_set(env, vars[i].name, vars[i].value);
+	for (int i = 0; rc == 0 && i < N_NPM_SETTINGS; i++)
+		rc = spawn_env_set(env, npm_settings[i].name, npm_settings[i].value);
 	return rc < 0 ? err_errno(e, rc, "the environment of OpenCode") : 0;
 }
 

@@ -5,6 +5,7 @@
 #include "manager/base/cleanup.h"
 #include "manager/base/json.h"
 #include "manager/opencode.h"
+#include "manager/opencode_config.h"
 
 struct world {
 	struct tmp *tmp;
@@ -71,9 +72,11 @@ static int setup(void **state)
 	tmp_setup(&tmp);
 	w->tmp = tmp;
 	set(w, "HOME", "h");
-	static const char *const unset[] = {"XDG_DATA_HOME",  "XDG_CONFIG_HOME", "XDG_CACHE_HOME",
-					    "XDG_STATE_HOME", "RRM_HOME",        "TMPDIR",
-					    "RRM_USER_ENV",   "RRM_REPO_ID"};
+	static const char *const unset[] = {"XDG_DATA_HOME",   "XDG_CONFIG_HOME",
+					    "XDG_CACHE_HOME",  "XDG_STATE_HOME",
+					    "RRM_HOME",        "TMPDIR",
+					    "RRM_USER_ENV",    "RRM_REPO_ID",
+					    "OPENCODE_CONFIG", "OPENCODE_CONFIG_DIR"};
 	for (size_t i = 0; i < sizeof(unset) / sizeof(unset[0]); i++)
 		unsetenv(unset[i]);
 	put(w, "h/.keep", "");
@@ -283,6 +286,91 @@ static void inside_a_backend_the_user_is_still_the_user(void **state)
 	spawn_env_deinit(&again);
 }
 
+static void expect_text(const struct world *w, const char *below, const char *want)
+{
+	char *text;
+	size_t len;
+	assert_int_equal(file_read(w->tmp->dir, below, 1000, &text, &len), 0);
+	assert_string_equal(text, want);
+	free(text);
+}
+
+static void twelve_starts_do_not_write_the_same_configuration_file(void **state)
+{
+	struct world *w = *state;
+	char link[256], path[256];
+	struct stat st;
+	put(w, "dot/oc.json", "{\"username\":\"ann\"}\n");
+	put(w, "h/.config/opencode/.keep", "");
+	in(w, link, "h/.config/opencode/opencode.json");
+	assert_int_equal(symlink("../../../dot/oc.json", link), 0);
+	prepare(w);
+	prepare(w);
+	expect_text(
+		w, "dot/oc.json",
+		"{\n  \"$schema\": \"https://opencode.ai/config.json\",\"username\":\"ann\"}\n");
+	assert_int_equal(lstat(link, &st), 0);
+	assert_true(S_ISLNK(st.st_mode));
+	in(w, path, "dot/oc.json");
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+}
+
+static void only_an_object_without_schema_is_completed(void **state)
+{
+	static const char *const left[] = {
+		"", " ", "[]", "/* {", "// {", "{\"$schema\":\"x\"}", "nonsense"};
+	char *out;
+	for (size_t i = 0; i < sizeof(left) / sizeof(left[0]); i++) {
+		assert_int_equal(opencode_config_with_schema(left[i], &out), 0);
+		assert_null(out);
+	}
+	assert_int_equal(opencode_config_with_schema("// { mine\n /**/ {} // end", &out), 0);
+	assert_string_equal(out, "// { mine\n /**/ {\n  \"$schema\": "
+				 "\"https://opencode.ai/config.json\",} // end");
+	free(out);
+}
+
+/* It may import what only npm brings. */
+static void a_home_directory_with_the_users_code_is_not_seeded(void **state)
+{
+	struct world *w = *state;
+	char path[256];
+	put(w, "h/.opencode/tool/own.js", "");
+	prepare(w);
+	in(w, path, "h/.opencode/node_modules");
+	assert_int_equal(access(path, F_OK), -1);
+}
+
+static void the_users_other_configuration_directory_is_linked_too(void **state)
+{
+	struct world *w = *state;
+	char want[512], target[512];
+	cJSON *user;
+	put(w, "oc/agent/a.md", "x");
+	set(w, "OPENCODE_CONFIG_DIR", "oc");
+	prepare(w);
+	snprintf(want, sizeof(want), "%s/configdir/agent", w->r->state_dir);
+	ssize_t n = readlink(want, target, sizeof(target) - 1);
+	assert_true(n > 0);
+	target[n] = '\0';
+	in(w, want, "oc/agent");
+	assert_string_equal(target, want);
+	struct spawn_env env = env_of(w, &user);
+	snprintf(want, sizeof(want), "%s/configdir", w->r->state_dir);
+	assert_string_equal(spawn_env_get(&env, "OPENCODE_CONFIG_DIR"), want);
+	in(w, want, "oc");
+	assert_string_equal(json_str(user, "OPENCODE_CONFIG_DIR", ""), want);
+	cJSON_Delete(user);
+	spawn_env_deinit(&env);
+	unsetenv("OPENCODE_CONFIG_DIR");
+	env = env_of(w, &user);
+	assert_null(spawn_env_get(&env, "OPENCODE_CONFIG_DIR"));
+	assert_string_equal(json_str(user, "OPENCODE_CONFIG_DIR", "unset"), "unset");
+	cJSON_Delete(user);
+	spawn_env_deinit(&env);
+}
+
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -298,6 +386,10 @@ int main(void)
 		T(a_package_json_of_the_users_in_the_state_base_is_left_alone),
 		T(the_environment_is_isolated_and_remembers_the_users),
 		T(inside_a_backend_the_user_is_still_the_user),
+		T(twelve_starts_do_not_write_the_same_configuration_file),
+		T(only_an_object_without_schema_is_completed),
+		T(a_home_directory_with_the_users_code_is_not_seeded),
+		T(the_users_other_configuration_directory_is_linked_too),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
