@@ -200,7 +200,8 @@ static int drop_dead_links(int dirfd, const char *from)
 		if (n < 0)
 			continue;
 		target[n] = '\0';
-		if (path_below(from, target, NULL) && lstat(target, &st) < 0 && errno == ENOENT)
+		if (path_below(from, target, NULL) && lstat(target, &st) < 0 &&
+		    (errno == ENOENT || errno == ENOTDIR))
 			unlinkat(dirfd, de->d_name, 0);
 	}
 	return 0;

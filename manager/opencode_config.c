@@ -52,7 +52,7 @@ static int complete(const char *path)
 	struct stat st;
 	size_t len;
 	if (!real || stat(real, &st) < 0)
-		return errno == ENOENT ? 0 : -errno;
+		return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
 	/* Replaced, a file of another user would be ours. */
 	if (!S_ISREG(st.st_mode) || st.st_uid != geteuid() || access(real, W_OK) < 0)
 		return 0;
