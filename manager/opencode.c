@@ -74,6 +74,25 @@ int opencode_find(const struct config *c, char **path, struct err *e)
 	return r < 0 ? err_errno(e, r, "looking for \"%s\"", c->opencode_command) : 0;
 }
 
+/* Numbers of "1.2.27" and "1.2.27-beta"; false for other texts. */
+static bool parse_version(const char *text, unsigned out[3])
+{
+	return sscanf(text, "%5u.%5u.%5u", &out[0], &out[1], &out[2]) == 3;
+}
+
+bool opencode_too_old(const char *version)
+{
+	unsigned have[3], least[3];
+	if (!parse_version(version, have) || !parse_version(OPENCODE_LEAST, least))
+		return false;
+	if (have[0] == 0 && have[1] == 0 && have[2] == 0)
+		return false;
+	for (int i = 0; i < 3; i++)
+		if (have[i] != least[i])
+			return have[i] < least[i];
+	return false;
+}
+
 /*
  * rrm may run inside a backend (started by an MCP server, by an agent's shell), whose XDG_* are that
  * backend's own. The user's then stand in RRM_USER_ENV.

@@ -19,6 +19,18 @@
 /* The program: c->opencode_command on PATH. *path owned. -ENOENT, -EACCES with a sentence. */
 int opencode_find(const struct config *c, char **path, struct err *e);
 
+/*
+ * The oldest version with all that rrm uses: a shell.env hook that is told the session (RRM_SESSION),
+ * Basic auth, /global/dispose, and attach --dir. Tried: 1.1.65 and 1.2.1 do not say the session; 1.2.27 does.
+ */
+#define OPENCODE_LEAST "1.2.27"
+#define OPENCODE_TOO_OLD                                                                           \
+	"it is OpenCode %.31s, and rrm needs " OPENCODE_LEAST                                      \
+	" or newer: update it (npm install -g opencode-ai), or set opencode_command"
+
+/* Pure. A version that is no number, and 0.0.0-..., which its developers build, is not too old. */
+bool opencode_too_old(const char *version);
+
 /* Makes and seeds the directories, links, installs the plugin. Repeatable; what the user added or
  * removed since is followed. A file in the way of a link is kept as "<name>.before-rrm". */
 int opencode_prepare(const struct config *c, const struct repo *r, struct err *e);

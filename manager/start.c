@@ -268,8 +268,15 @@ static int look(struct start *s, uint64_t *booted_ms)
 		snprintf(s->why, sizeof(s->why), "port %d %s", ep->port, health_words(h));
 		return s->adopted && (s->foreign_port || h == HEALTH_DOWN) ? -ESTALE : -EAGAIN;
 	}
+	if (opencode && opencode_too_old(ep->version)) {
+		snprintf(s->why, sizeof(s->why), OPENCODE_TOO_OLD, ep->version);
+		return -ENOTSUP;
+	}
 	if (opencode && *booted_ms == 0) {
-		snprintf(s->why, sizeof(s->why), "it does not answer for %.80s", s->r->root);
+		snprintf(s->why, sizeof(s->why),
+			 "it does not answer for %.80s; does a plugin or an MCP server of yours "
+			 "hang?",
+			 s->r->root);
 		if (opencode_boot(ep->port, s->password, s->r->root, left_ms(s, INT_MAX)) < 0)
 			return -EAGAIN;
 	}

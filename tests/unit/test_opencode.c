@@ -371,6 +371,18 @@ static void the_users_other_configuration_directory_is_linked_too(void **state)
 	spawn_env_deinit(&env);
 }
 
+static void versions_are_compared_by_number(void **state)
+{
+	(void)state;
+	static const char *const old[] = {"0.15.3", "1.0.185", "1.2.9", "1.2.26", "1.2.26-beta.1"};
+	static const char *const fine[] = {"1.2.27",           "1.2.100", "1.18.33", "2.0.0",
+					   "0.0.0-dev-202611", "local",   ""};
+	for (size_t i = 0; i < sizeof(old) / sizeof(old[0]); i++)
+		assert_true(opencode_too_old(old[i]));
+	for (size_t i = 0; i < sizeof(fine) / sizeof(fine[0]); i++)
+		assert_false(opencode_too_old(fine[i]));
+}
+
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -387,6 +399,7 @@ int main(void)
 		T(the_environment_is_isolated_and_remembers_the_users),
 		T(inside_a_backend_the_user_is_still_the_user),
 		T(twelve_starts_do_not_write_the_same_configuration_file),
+		cmocka_unit_test(versions_are_compared_by_number),
 		T(only_an_object_without_schema_is_completed),
 		T(a_home_directory_with_the_users_code_is_not_seeded),
 		T(the_users_other_configuration_directory_is_linked_too),
