@@ -35,9 +35,18 @@ enum {
 	OUTPUT_MAX = 64 << 10,
 };
 
+/* Removed or moved away, perhaps while its backend runs: that one is in no repository any more. */
+static bool root_gone(const struct repo *r)
+{
+	struct stat st;
+	return stat(r->root, &st) < 0 ? errno == ENOENT || errno == ENOTDIR : !S_ISDIR(st.st_mode);
+}
+
 int ensure_warm(const struct config *c, const struct repo *r, int probe_ms, struct endpoint *ep)
 {
 	bool alive;
+	if (root_gone(r))
+		return ENSURE_COLD;
 	char password[PASSWORD_MAX], socket[108];
 	if (registry_read(r, ep, &alive, NULL) < 0 || !alive || strcmp(ep->state, "ready") != 0)
 		return ENSURE_COLD;
@@ -81,7 +90,7 @@ static int replace(const struct config *c, const struct repo *r, uint64_t deadli
 	struct endpoint old;
 	bool alive = false;
 	int known = registry_read(r, &old, &alive, NULL);
-	if (known == 0 && alive) {
+	if (known == 0 && alive && !root_gone(r)) {
 		struct err why = ERR_INIT;
 		uint64_t now_ms = clock_mono_ms();
 		uint64_t left_ms = deadline_ms > now_ms ? deadline_ms - now_ms : 0;

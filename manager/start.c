@@ -29,7 +29,7 @@
 enum {
 	LOG_MAX = 4 << 20,
 	TAIL_BYTES = 4096,
-	TAIL_LINES = 5,
+	TAIL_LINES = 12,
 	TAIL_TEXT = 1024,
 	PORT_TRIES = 4,
 	PROBE_MS = 2000,
@@ -174,6 +174,13 @@ static void output_tail(const struct start *s, char *out, size_t size)
 
 static int start_init(struct start *s, struct err *e)
 {
+	struct stat st;
+	if (stat(s->r->root, &st) < 0)
+		return err_set(
+			e, -errno,
+			"%s cannot be looked at (%s); if it was moved, run rrm add where it is "
+			"now; rrm remove %s forgets it",
+			s->r->root, err_name(errno), s->r->name);
 	int rc = registry_gateway_socket(s->r, s->socket, sizeof(s->socket), e);
 	if (rc == 0)
 		rc = password_make(s->r, s->password, e);
@@ -366,6 +373,8 @@ static int try_ports(struct start *s, int preferred, struct err *e)
 		port_holder(s->ep->port, who, sizeof(who));
 		log_warn("event=start repo=%s port=%d taken_by=\"%s\"", s->r->id, s->ep->port, who);
 		err_prefix(e, rc, "port %d is taken by %s", s->ep->port, who);
+		if (left_ms(s, INT_MAX) == 0)
+			return rc;
 		preferred = 0;
 	}
 	return -EADDRINUSE;
