@@ -6,7 +6,8 @@
 #
 # --smoke: small sizes and one round, to see that it runs. --reads: only the rows that read (as an
 # ordinary user, root runs these once more as nobody). Programs are found on PATH: rrm, rrm-mount,
-# rrm-workload. Everything is below $TMPDIR (default /tmp), about 1 GiB.
+# rrm-workload; OpenCode is $RRM_OPENCODE, else opencode on PATH, and its rows are left out where there is
+# none. Everything is below $TMPDIR (default /tmp), about 1 GiB.
 set -eu
 export LC_ALL=C.UTF-8
 files=30000
@@ -15,14 +16,15 @@ mib=256
 switched=5000
 n=2000
 rounds=7
+starts=300
 reads=no
 for arg; do
 	case $arg in
-	--smoke) files=600 many=100 mib=4 switched=200 n=50 rounds=1 ;;
+	--smoke) files=600 many=100 mib=4 switched=200 n=50 rounds=1 starts=10 ;;
 	--reads) reads=yes ;;
 	[1-9]*) rounds=$arg ;;
 	*)
-		sed -n '5,10s/^# \{0,1\}//p' "$0"
+		sed -n '5,11s/^# \{0,1\}//p' "$0"
 		exit 2
 		;;
 	esac
@@ -79,6 +81,13 @@ for d in "$R/a" "$N/a"; do
 	mkdir "$d/.git/work"
 	head -c $((mib * 1048576)) /dev/urandom >"$d/.git/work/large"
 done
+# backend KIND
+backend() {
+	mkdir -p "$XDG_CONFIG_HOME/rrm"
+	printf '{"backend":"%s","opencode_command":"%s","start_timeout_ms":180000}\n' "$1" "${RRM_OPENCODE-opencode}" \
+		>"$XDG_CONFIG_HOME/rrm/config.json"
+}
+backend embedded
 rrm add "$R"/* >/dev/null
 rrm-mount "$M"
 pid=$(jq .pid "$RRM_HOME/mount.json")
@@ -177,6 +186,71 @@ rss=$(awk '/^VmRSS/ { print $2 }' "/proc/$pid/status")
 nodes=$(stat .nodes)
 awk -v r="$rss" -v n="$nodes" 'BEGIN { printf "%-44s %.1f MiB with %d nodes: %.1f MiB + 200 bytes a node  goal 20\n",
 	"RSS of rrm-mount, git status of 12 repos", r / 1024, n, (r * 1024 - 200 * n) / 1048576 }'
+
+# --- backends -------------------------------------------------------------------------------------
+
+# ensure_all: of all repos at once
+ensure_all() {
+	# shellcheck disable=SC2086 # names
+	rrm-workload time sh -c 'p=; for r; do rrm ensure "$r" & p="$p $!"; done
+		for r in $p; do wait "$r" || exit 2; done' sh $repos
+}
+figure() {
+	printf '%-44s %s\n' "$1" "$2"
+}
+in_ms() {
+	awk -v us="$1" 'BEGIN { printf "%.1f ms", us / 1000 }'
+}
+# middle_mib: of the PSS in KiB on stdin
+middle_mib() {
+	median | awk '{ printf "%.1f MiB", $1 / 1024 }'
+}
+# rows of one KIND of backend
+backends() {
+	echo
+	rrm stop --all
+	backend "$1"
+	figure "$1: ensure, cold" "$(in_ms "$(rrm-workload time rrm ensure b)")"
+	rrm stop --all
+	figure "$1: ensure, cold, 12 at once" "$(in_ms "$(ensure_all)")"
+	rrm-workload starts "$starts" rrm ensure b >"$T/warm"
+	rrm-workload starts "$starts" /bin/true >"$T/true"
+	paste "$T/warm" "$T/true" | awk -v k="$1" '{ printf "%-44s median %.2f ms, p99 %.2f ms: %.1f times /bin/true (%.2f ms)  goal 5\n",
+		k ": ensure, warm", $1 / 1000, $2 / 1000, $1 / $3, $3 / 1000 }'
+	figure "$1: ensure, warm, 12 at once" "$(in_ms "$(ensure_all)")"
+	figure "$1: memory of a backend (PSS)" "$(rrm status --json | jq '.[].memory.pss_kib' | middle_mib)"
+	at "$M/a" rrm-workload latency write ../b "$n" | {
+		read -r p50 p99
+		figure "$1: foreign 1 KiB write" "median $p50 us, p99 $p99 us"
+	}
+}
+# bare_memory: PSS of an OpenCode that nobody manages, after the request that rrm makes too
+bare_memory() {
+	XDG_DATA_HOME="$T/o/d" XDG_CONFIG_HOME="$T/o/c" XDG_STATE_HOME="$T/o/s" XDG_CACHE_HOME="$T/o/k" TMPDIR="$T" \
+		"$1" serve --hostname 127.0.0.1 --port 0 >"$T/bare.log" 2>&1 </dev/null &
+	bare=$!
+	i=0
+	until url=$(sed -n 's/.*listening on //p' "$T/bare.log") && [ -n "$url" ] &&
+		curl --noproxy '*' -sf -m 60 "$url/path?directory=$R/b" >/dev/null; do
+		i=$((i + 1))
+		[ $i -lt 600 ] || break
+		sleep 0.1
+	done
+	awk '/^Pss:/ { print $2 }' "/proc/$bare/smaps_rollup" | middle_mib
+	kill $bare
+	wait $bare 2>/dev/null || true
+}
+if [ "$reads" = no ]; then
+	backends embedded
+	if opencode=$(command -v "${RRM_OPENCODE-opencode}"); then
+		backends opencode
+		figure 'memory of a bare opencode serve (PSS)' "$(bare_memory "$opencode")"
+	else
+		figure 'opencode: not measured' 'there is none on PATH, and RRM_OPENCODE is not set'
+	fi
+	rrm stop --all
+	backend embedded
+fi
 
 if [ "$(id -u)" = 0 ] && [ "$files" = 30000 ] && [ "$reads" = no ]; then
 	echo

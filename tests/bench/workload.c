@@ -1,7 +1,7 @@
 /*
  * Timed work for tests/bench/run.sh, where the start of a program or the loop of a shell would be most of
  * the cost, and the few system calls that the cases need and no shell tool makes. Prints elapsed
- * microseconds, one number; `latency` two: median and 99th percentile. Fails with a sentence.
+ * microseconds, one number; `latency` and `starts` two: median and 99th percentile. Fails with a sentence.
  */
 #include <err.h>
 #include <fcntl.h>
@@ -58,8 +58,8 @@ static uint32_t next_random(uint32_t *state)
 	return *state >> 4;
 }
 
-/* time CMD...: what it prints is dropped. */
-static void cmd_time(char **argv)
+/* Microseconds from before the fork until CMD has ended; what it prints is dropped. */
+static uint32_t run_us(char **argv)
 {
 	uint64_t begun = now_us();
 	pid_t pid = fork();
@@ -79,7 +79,13 @@ static void cmd_time(char **argv)
 	/* grep and rg: 1 says that nothing was found */
 	if (!WIFEXITED(status) || WEXITSTATUS(status) > 1)
 		errx(1, "%s failed (status 0x%x)", argv[0], (unsigned)status);
-	printf("%lu\n", (unsigned long)us);
+	return (uint32_t)us;
+}
+
+/* time CMD... */
+static void cmd_time(char **argv)
+{
+	printf("%u\n", run_us(argv));
 }
 
 /* tree DIR FILES: directories of 100 files of 0.5 to 8 KiB of text. */
@@ -229,6 +235,23 @@ static int by_value(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+static void print_median(uint32_t *us, long n)
+{
+	qsort(us, (size_t)n, sizeof(*us), by_value);
+	printf("%u %u\n", us[n / 2], us[n * 99 / 100]);
+}
+
+/* starts N CMD...: median and 99th percentile of one after the other. */
+static void cmd_starts(char **argv)
+{
+	long n = number(argv[0]);
+	uint32_t *us = calloc((size_t)n, sizeof(*us));
+	for (long i = 0; i < n; i++)
+		us[i] = run_us(argv + 1);
+	print_median(us, n);
+	free(us);
+}
+
 static void one_write(const char *path, const char *data, size_t len)
 {
 	int fd = open_or_die(path, O_WRONLY | O_CREAT | O_TRUNC);
@@ -259,8 +282,7 @@ static void cmd_latency(char **argv)
 			err(1, "%s", path);
 		us[i] = (uint32_t)(now_us() - begun);
 	}
-	qsort(us, (size_t)n, sizeof(*us), by_value);
-	printf("%u %u\n", us[n / 2], us[n * 99 / 100]);
+	print_median(us, n);
 	free(us);
 }
 
@@ -337,17 +359,12 @@ static const struct {
 	int args; /* at least */
 	void (*run)(char **argv);
 } commands[] = {
-	{"time", 1, cmd_time},
-	{"tree", 2, cmd_tree},
-	{"read", 3, cmd_read},
-	{"create", 3, cmd_create},
-	{"remove", 2, cmd_remove},
-	{"read-seq", 3, cmd_read_seq},
-	{"read-random", 3, cmd_read_random},
-	{"write-seq", 3, cmd_write_seq},
-	{"write-random", 3, cmd_write_random},
-	{"latency", 3, cmd_latency},
-	{"rate", 2, cmd_rate},
+	{"time", 1, cmd_time},           {"starts", 2, cmd_starts},
+	{"tree", 2, cmd_tree},           {"read", 3, cmd_read},
+	{"create", 3, cmd_create},       {"remove", 2, cmd_remove},
+	{"read-seq", 3, cmd_read_seq},   {"read-random", 3, cmd_read_random},
+	{"write-seq", 3, cmd_write_seq}, {"write-random", 3, cmd_write_random},
+	{"latency", 3, cmd_latency},     {"rate", 2, cmd_rate},
 	{"mmap", 3, cmd_mmap},
 };
 
