@@ -2,7 +2,7 @@
 # rrm adds at most 8 MiB to what a repository's OpenCode needs: the share of memory (PSS) of all processes
 # of a backend beside a bare `opencode serve` in the same state of use; the middle one of five each.
 # needs: opencode
-# timeout: 400
+# timeout: 600
 if [ "${1-}" != inside ]; then
 	exec unshare -n sh "$0" inside
 fi
@@ -71,8 +71,10 @@ for look in 1 2 3 4 5 6; do
 	[ "$least" -gt 8192 ] || break
 	sleep 5
 done
-say "a backend $(pss_of "$T/x/rrm.pids") KiB, bare $(pss_of "$T/x/bare.pids") KiB, of these the gateway \
-$(for p in $(cat "$T/x/rrm.pids"); do pgrep -P "$p" -x rrm-backend; done >"$T/x/gw"; pss_of "$T/x/gw") KiB"
+while read -r p; do
+	pgrep -P "$p" -x rrm-backend
+done <"$T/x/rrm.pids" >"$T/x/gateways"
+say "KiB: a backend $(pss_of "$T/x/rrm.pids"), its gateway $(pss_of "$T/x/gateways"), bare $(pss_of "$T/x/bare.pids")"
 [ "$least" -le 8192 ] || die "rrm adds $least KiB to each backend"
 check rrm stop --all
 # shellcheck disable=SC2046 # pids
