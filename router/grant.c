@@ -11,18 +11,6 @@
 #include "manager/base/log.h"
 #include "router/inner.h"
 
-static char borrowed_mark;
-
-bool router_pass_borrowed(const struct router_pass *pass)
-{
-	return pass->turn == &borrowed_mark;
-}
-
-void router_pass_borrow(struct router_pass *pass)
-{
-	pass->turn = &borrowed_mark;
-}
-
 static void unbusy_locked(struct router_repo *rr)
 {
 	rr->lock_busy = false;
@@ -120,11 +108,14 @@ int grant_epoch_locked(struct router_repo *rr, const struct router_ticket *t, ui
 	int rc;
 
 	if (t->borrowed) {
-		if (!rr->borrowed_epoch || rr->borrowed_session != t->pass.session) {
+		/* Another process may have had turns since the last one that was borrowed. */
+		if (!rr->borrowed_epoch || rr->borrowed_session != t->pass.session ||
+		    rr->borrowed_turn != t->pass.borrowed) {
 			rc = next_epoch_locked(rr, &rr->borrowed_epoch);
 			if (rc < 0)
 				return rc;
 			rr->borrowed_session = t->pass.session;
+			rr->borrowed_turn = t->pass.borrowed;
 		}
 		*epoch = rr->borrowed_epoch;
 		return 0;

@@ -408,16 +408,9 @@ static void rule_none(struct identities *t, const struct chain *c, struct identi
 static void read_turn(const struct chain *c, struct identity *who)
 {
 	const char *repo = env_of(c, "RRM_TURN"), *holder = env_of(c, "RRM_TURN_HOLDER");
-	unsigned long long start;
-	long long offset;
-	int pid;
 
-	if (!repo || !holder || sscanf(holder, "%d-%llu-%lld", &pid, &start, &offset) != 3)
-		return;
-	snprintf(who->turn_repo, sizeof(who->turn_repo), "%s", repo);
-	who->turn_pid = pid;
-	who->turn_start = start;
-	who->turn_offset = offset;
+	if (repo && holder)
+		identity_holder(holder, repo, who);
 }
 
 /* The holder of the turn above it may be gone, while its child lives on. */
@@ -461,6 +454,7 @@ static bool resolve(struct identities *t, struct known *k)
 	session = env_of(&c, "RRM_SESSION");
 	if (session)
 		copy_word(who->session, sizeof(who->session), session);
+	who->named = who->session[0] != '\0';
 	if (!rule_registered(t, &c, who) && !rule_environment(t, &c, who) &&
 	    !rule_directory(t, &c, who, &k->anchor_cwd, &k->anchor_start))
 		rule_none(t, &c, who);

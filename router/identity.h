@@ -48,6 +48,7 @@ struct identity {
 	char home[REPO_ID_MAX]; /* "" when none */
 	char session[SESSION_ID_MAX];
 	uint32_t session_id; /* sessions_intern(home, session) */
+	bool named;          /* session is RRM_SESSION of its environment */
 	/* From RRM_TURN and RRM_TURN_HOLDER of its environment: `rrm lock` above it holds the turn. */
 	char turn_repo[REPO_ID_MAX]; /* "" when it does not, or its holder is dead */
 	pid_t turn_pid;
@@ -83,6 +84,19 @@ void identities_remove_repo(struct identities *t, const char *repo_id);
 
 /* Who runs thread tid. Never fails: what cannot be read is rule 3. */
 void identity_of(struct identities *t, pid_t tid, uint64_t now_ms, struct identity *out);
+
+/*
+ * A tool of OpenCode that writes a file does so in the backend's own process, which has many sessions. While
+ * one runs, the plugin (manager/rrm.js) holds the turn of repo_id for its session by a child `rrm lock`, and
+ * <base>/repos/<home>/turns/<repo_id> says so: "<session> <pid>-<start>-<offset>\n", of the holder, with
+ * turnlock_offset() of the branch. When who is the backend or a child of it that names no session (a
+ * formatter), and that holder lives, who gets its session and its turn. For anybody else no file is read.
+ */
+void identity_announced(const struct identity_world *w, const char *base, const char *repo_id,
+			struct sessions *s, struct identity *who);
+
+/* Pure: fills turn_* from "<pid>-<start>-<offset>", the end or a newline behind it. False: it is not. */
+bool identity_holder(const char *text, const char *repo_id, struct identity *who);
 
 /* One clause for whoami: "its ancestor 812 is the backend of web-0123". */
 void identity_why(const struct identity *who, char *buf, size_t size);

@@ -78,7 +78,7 @@ struct router_ticket {
 		router_endpoint_fn endpoint;
 	} fn;
 	void *arg;
-	bool borrowed; /* the turn is its caller's already: see router_pass_borrowed() */
+	bool borrowed; /* the turn is its caller's already: see router_pass.borrowed */
 	bool sent;     /* at least once: whether it was applied is not ours to say */
 	unsigned attempts;
 	uint64_t submitted_us, give_up_ms;
@@ -125,6 +125,7 @@ struct router_repo {
 	uint64_t epoch, epoch_generation;
 	uint64_t borrowed_epoch;
 	uint32_t borrowed_session;
+	uint64_t borrowed_turn; /* router_pass.borrowed */
 
 	struct router_ticket *needing, *urgent, *answers;
 	bool backend_good;     /* the last exchange with the gateway went well */
@@ -145,6 +146,7 @@ struct router_repo {
 
 struct router {
 	struct shared_config *config; /* owned reference */
+	struct identity_world world;
 	struct identities *ids;
 	struct sessions *sessions;
 	struct refusals *refusals;
@@ -169,8 +171,6 @@ int grant_epoch_locked(struct router_repo *rr, const struct router_ticket *t, ui
 /* Something of the holder has begun: remembers it for writer.json. */
 void grant_begun_locked(struct router_repo *rr, const struct actor *a);
 void grant_end_locked(struct router_repo *rr, uint64_t now_ms);
-bool router_pass_borrowed(const struct router_pass *pass);
-void router_pass_borrow(struct router_pass *pass);
 
 /* ---- submit.c, keeper.c, summon.c ---- */
 

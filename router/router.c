@@ -18,7 +18,6 @@
 int router_new(struct router **out, const struct config *c, const char *mountpoint, struct err *e)
 {
 	struct router *r = calloc(1, sizeof(*r));
-	struct identity_world world;
 	int rc = r ? shared_config_new(&r->config, c) : -ENOMEM;
 
 	if (!r)
@@ -30,8 +29,8 @@ int router_new(struct router **out, const struct config *c, const char *mountpoi
 	if (rc == 0)
 		rc = refusals_new(&r->refusals);
 	if (rc == 0) {
-		identity_world(&world, &r->config->c);
-		rc = identities_new(&r->ids, &world, mountpoint, r->sessions);
+		identity_world(&r->world, &r->config->c);
+		rc = identities_new(&r->ids, &r->world, mountpoint, r->sessions);
 	}
 	if (rc < 0) {
 		router_free(r);
@@ -194,6 +193,12 @@ static bool borrows(struct router_repo *rr, const struct identity *who)
 	return turnlock_offset(name) == who->turn_offset;
 }
 
+/* One number a holder, never 0. */
+static uint64_t turn_of(const struct identity *who)
+{
+	return ((uint64_t)who->turn_pid << 40) ^ who->turn_start;
+}
+
 static void fill_pass(struct router *r, struct router_repo *rr, const struct router_caller *caller,
 		      uint64_t now_ms, struct router_pass *pass)
 {
@@ -202,6 +207,7 @@ static void fill_pass(struct router *r, struct router_repo *rr, const struct rou
 	identity_of(r->ids, caller->tid, now_ms, &who);
 	if (caller->tid <= 0)
 		kernel_identity(r, caller->last, &who);
+	identity_announced(&r->world, r->config->c.base, rr->info.id, r->sessions, &who);
 	pass->repo = rr;
 	pass->session = who.session_id;
 	pass->actor.pid = who.pid;
@@ -212,9 +218,7 @@ static void fill_pass(struct router *r, struct router_repo *rr, const struct rou
 	memcpy(pass->actor.session, who.session, sizeof(pass->actor.session));
 	pass->begun_us = clock_mono_us();
 	pass->note_path = false;
-	pass->turn = NULL;
-	if (borrows(rr, &who))
-		router_pass_borrow(pass);
+	pass->borrowed = borrows(rr, &who) ? turn_of(&who) : 0;
 }
 
 static int begin_home(struct router_repo *rr, struct router_pass *pass, uint64_t now_ms)
@@ -260,7 +264,7 @@ int router_begin(struct router *r, struct router_repo *rr, const struct router_c
 	if (strcmp(pass->actor.home, rr->info.id) != 0)
 		return rr->policy == CONFIG_POLICY_READONLY ? refuse(rr, pass, e) : ROUTER_FOREIGN;
 	pass->note_path = !homelog_knows(rr->log, pass->session, key);
-	if (router_pass_borrowed(pass))
+	if (pass->borrowed)
 		return ROUTER_HOME;
 	return begin_home(rr, pass, now_ms);
 }
@@ -285,10 +289,10 @@ void router_end(struct router *r, const struct router_pass *pass, const struct r
 
 		look = homelog_note(rr->log, &c, now_ms, clock_wall_ms());
 	}
-	if (router_pass_borrowed(pass) && !look)
+	if (pass->borrowed && !look)
 		return;
 	pthread_mutex_lock(&rr->lock);
-	if (!router_pass_borrowed(pass))
+	if (!pass->borrowed)
 		grant_end_locked(rr, now_ms);
 	if (look) {
 		keeper_start_locked(rr);
@@ -312,7 +316,7 @@ static struct router_ticket *ticket_new(enum ticket_kind kind, const struct rout
 	t->since_wall_ms = clock_wall_ms();
 	if (pass) {
 		t->pass = *pass;
-		t->borrowed = router_pass_borrowed(pass);
+		t->borrowed = pass->borrowed != 0;
 	}
 	return t;
 }

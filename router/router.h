@@ -52,7 +52,7 @@ struct router_pass {
 	struct actor actor;
 	uint64_t begun_us;
 	bool note_path; /* router_end() wants note.path: first change of this session to this key lately */
-	void *turn; /* private */
+	uint64_t borrowed; /* private: which holder's turn it goes in; 0: it needs one of its own */
 };
 
 /* What a home change was, for home.jsonl. */

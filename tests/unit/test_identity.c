@@ -144,6 +144,8 @@ static int fake_registry(void *arg, const struct repo *r, struct endpoint *ep)
 static struct identities *ids;
 static struct sessions *sessions;
 static uint64_t now;
+static const struct identity_world world = {fake_stat,    fake_tgid,  fake_cwd,      fake_environ,
+					    fake_session, fake_stamp, fake_registry, NULL};
 
 static void add_repo(const char *id, const char *root, const char *name)
 {
@@ -159,15 +161,12 @@ static void add_repo(const char *id, const char *root, const char *name)
 
 static int setup(void **state)
 {
-	const struct identity_world w = {fake_stat,    fake_tgid,  fake_cwd,      fake_environ,
-					 fake_session, fake_stamp, fake_registry, NULL};
-
 	n_procs = 0;
 	now = 10000;
 	memset(backends, 0, sizeof(backends));
 	memset(&run_session, 0, sizeof(run_session));
 	assert_int_equal(sessions_new(&sessions), 0);
-	assert_int_equal(identities_new(&ids, &w, "/m", sessions), 0);
+	assert_int_equal(identities_new(&ids, &world, "/m", sessions), 0);
 	add_repo("web-1", "/srv/web", "web");
 	add_repo("api-2", "/srv/api", "api");
 	add_repo("sub-3", "/srv/web/lib/sub", "sub");
@@ -475,6 +474,94 @@ static void sessions_are_numbers_and_back(void **state)
 	assert_int_equal(sessions_lookup(sessions, 12345, home, session), -ENOENT);
 }
 
+/* ---- what the plugin of a backend announces ---- */
+
+static struct tmp *announced_setup(void **state)
+{
+	struct tmp *t = *state;
+
+	setup(NULL);
+	backends[0].repo = "web-1";
+	backends[0].pid = 20;
+	backends[0].start = 1020;
+	backends[0].stamp = 1;
+	add(20, 10, "/m/web");
+	add(30, 20, "/m/web"); /* rrm lock */
+	assert_int_equal(mkdirat(t->dir, "repos", 0700), 0);
+	assert_int_equal(mkdirat(t->dir, "repos/web-1", 0700), 0);
+	assert_int_equal(mkdirat(t->dir, "repos/web-1/turns", 0700), 0);
+	return t;
+}
+
+static struct identity announced_to(struct tmp *t, pid_t tid, const char *text)
+{
+	struct identity who = who_is(tid);
+
+	assert_int_equal(file_replace(t->dir, "repos/web-1/turns/api-2", text, strlen(text), 0600),
+			 0);
+	identity_announced(&world, t->path, "api-2", sessions, &who);
+	return who;
+}
+
+static void a_backend_writes_for_the_session_that_was_announced(void **state)
+{
+	struct tmp *t = announced_setup(state);
+	struct identity who = announced_to(t, 20, "ses_1 30-1030-4711\n");
+
+	assert_string_equal(who.session, "ses_1");
+	assert_int_equal(who.session_id, sessions_intern(sessions, "web-1", "ses_1"));
+	assert_string_equal(who.turn_repo, "api-2");
+	assert_int_equal(who.turn_offset, 4711);
+	who = who_is(20);
+	identity_announced(&world, t->path, "sub-3", sessions, &who);
+	assert_string_equal(who.session, "20-1020");
+	at(30)->gone = true;
+	assert_string_equal(announced_to(t, 20, "ses_1 30-1030-4711\n").session, "20-1020");
+	teardown(NULL);
+}
+
+static void what_is_announced_is_for_no_one_else(void **state)
+{
+	struct tmp *t = announced_setup(state);
+
+	add(40, 20, "/m/web")->environ = "RRM_SESSION=ses_2";
+	add(41, 20, "/m/web"); /* a formatter */
+	add(42, 10, "/m/web");
+	assert_string_equal(announced_to(t, 40, "ses_1 30-1030-4711\n").turn_repo, "");
+	assert_string_equal(announced_to(t, 40, "ses_1 30-1030-4711\n").session, "ses_2");
+	assert_string_equal(announced_to(t, 41, "ses_1 30-1030-4711\n").session, "ses_1");
+	assert_string_equal(announced_to(t, 42, "ses_1 30-1030-4711\n").turn_repo, "");
+	teardown(NULL);
+}
+
+static void a_damaged_announcement_is_none(void **state)
+{
+	static const char *const texts[] = {
+		"",
+		"\n",
+		" ",
+		"ses_1",
+		"ses_1 ",
+		"ses_1 30",
+		"ses_1 30-1030",
+		"ses_1 30-1030-",
+		"ses_1 30-1030-4711x",
+		" 30-1030-4711",
+		"s\x01 30-1030-4711",
+		"ses_1 30-7-4711",
+		"an_endless_name_of_a_session_that_is_longer_than_any_that_there_is "
+		"30-1030-4711\n"};
+	struct tmp *t = announced_setup(state);
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		struct identity who = announced_to(t, 20, texts[i]);
+
+		assert_string_equal(who.session, "20-1020");
+		assert_string_equal(who.turn_repo, "");
+	}
+	teardown(NULL);
+}
+
 /* ---- with real processes ---- */
 
 static pid_t spawn_in(const char *dir, int ready, bool orphan)
@@ -570,6 +657,9 @@ int main(void)
 		T(many_callers_do_not_grow_the_cache_without_bound),
 		T(strange_bytes_of_a_session_stay_printable),
 		T(sessions_are_numbers_and_back),
+		tmp_test(a_backend_writes_for_the_session_that_was_announced),
+		tmp_test(what_is_announced_is_for_no_one_else),
+		tmp_test(a_damaged_announcement_is_none),
 		tmp_test(real_processes_are_read_from_proc),
 	};
 

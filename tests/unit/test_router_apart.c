@@ -132,13 +132,39 @@ static void what_rrm_lock_runs_needs_no_turn_of_its_own(void **state)
 	assert_int_equal(turnlock_open(&other, router_repo_info(web)->state_dir, NULL), 0);
 	assert_int_equal(turnlock_try(other, "main", false), 0);
 	assert_int_equal(begin(session("api-2", "s2"), &pass), ROUTER_FOREIGN);
-	router_pass_borrow(&pass); /* as router_begin() does for a child of rrm lock */
+	pass.borrowed = 1; /* as router_begin() does for a child of rrm lock */
 	m->path = strdup("d");
 	assert_int_equal(router_submit(r, &pass, m, done, &c, NULL), 0);
 	await(&c.over);
 	assert_int_equal(c.error, 0);
 	assert_string_equal(sent[0].branch, "main");
 	assert_true(sent[0].epoch > 0);
+	turnlock_close(other);
+}
+
+/* The one that borrows is the same session twice; in between another process had the turn. */
+static void a_turn_borrowed_again_has_a_new_epoch(void **state)
+{
+	struct turnlock *other;
+	uint64_t between;
+
+	assert_int_equal(turnlock_open(&other, router_repo_info(web)->state_dir, NULL), 0);
+	assert_int_equal(turnlock_try(other, "main", false), 0);
+	for (int i = 0; i < 4; i++) {
+		struct mutation *m = mutation_new(MUTATION_MKDIR);
+		struct call c = {.over = false};
+		struct router_pass pass;
+
+		assert_int_equal(begin(session("api-2", "s2"), &pass), ROUTER_FOREIGN);
+		pass.borrowed = i < 2 ? 1 : 2;
+		m->path = strdup("d");
+		assert_int_equal(router_submit(r, &pass, m, done, &c, NULL), 0);
+		await(&c.over);
+		if (i == 1)
+			assert_int_equal(turnlock_next_epoch(other, &between), 0);
+	}
+	assert_true(sent[0].epoch == sent[1].epoch && sent[1].epoch < between);
+	assert_true(sent[2].epoch > between && sent[2].epoch == sent[3].epoch);
 	turnlock_close(other);
 }
 
@@ -331,6 +357,7 @@ int main(void)
 		T(a_switched_branch_is_another_turn),
 		T(waiters_are_shown_in_writer_json),
 		T(what_rrm_lock_runs_needs_no_turn_of_its_own),
+		T(a_turn_borrowed_again_has_a_new_epoch),
 		T(home_changes_are_logged),
 		T(an_endpoint_is_ensured_and_told),
 		T(ending_answers_everything_that_waits),
