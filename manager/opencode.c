@@ -461,10 +461,12 @@ static int user_env_json(char **out)
 int opencode_env(const struct config *c, const struct repo *r, const char *password,
 		 struct spawn_env *env, struct err *e)
 {
-	CLEANUP(freep) char *gateway = NULL, *user = NULL, *extra = NULL;
+	CLEANUP(freep) char *gateway = NULL, *rrm = NULL, *user = NULL, *extra = NULL;
 	CLEANUP(freep) char *place = NULL;
 	mountstate_place(c, r->name, &place);
 	int rc = program_find("rrm-backend", &gateway, e);
+	if (rc == 0)
+		rc = program_find("rrm", &rrm, e);
 	if (rc < 0)
 		return rc;
 	rc = place ? user_env_json(&user) : -ENOMEM;
@@ -489,6 +491,7 @@ int opencode_env(const struct config *c, const struct repo *r, const char *passw
 		{"OPENCODE", NULL},
 		/* For the plugin: */
 		{"RRM_GATEWAY_PROGRAM", gateway},
+		{"RRM_PROGRAM", rrm},
 		{"RRM_ROOT", r->root},
 		{"RRM_STATE", r->state_dir},
 		{"RRM_DIRECTORY", place},

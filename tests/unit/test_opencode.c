@@ -80,10 +80,14 @@ static int setup(void **state)
 	for (size_t i = 0; i < sizeof(unset) / sizeof(unset[0]); i++)
 		unsetenv(unset[i]);
 	put(w, "h/.keep", "");
-	put(w, "bin/rrm-backend", "#!/bin/sh\n"); /* is only to be found */
-	char program[256];
-	in(w, program, "bin/rrm-backend");
-	assert_int_equal(chmod(program, 0700), 0);
+	/* are only to be found */
+	static const char *const programs[] = {"bin/rrm-backend", "bin/rrm"};
+	for (size_t i = 0; i < 2; i++) {
+		char program[256];
+		put(w, programs[i], "#!/bin/sh\n");
+		in(w, program, programs[i]);
+		assert_int_equal(chmod(program, 0700), 0);
+	}
 	set(w, "RRM_BINDIR", "bin");
 	put(w, "share/rrm.js", "export const Rrm = async () => ({})\n");
 	set(w, "RRM_DATADIR", "share");
