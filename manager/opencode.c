@@ -463,6 +463,8 @@ int opencode_env(const struct config *c, const struct repo *r, const char *passw
 {
 	CLEANUP(freep) char *gateway = NULL, *rrm = NULL, *user = NULL, *extra = NULL;
 	CLEANUP(freep) char *place = NULL;
+	char timeout[16];
+	snprintf(timeout, sizeof(timeout), "%u", c->lock_timeout_ms);
 	mountstate_place(c, r->name, &place);
 	int rc = program_find("rrm-backend", &gateway, e);
 	if (rc == 0)
@@ -496,6 +498,7 @@ int opencode_env(const struct config *c, const struct repo *r, const char *passw
 		{"RRM_STATE", r->state_dir},
 		{"RRM_DIRECTORY", place},
 		{"RRM_USER_ENV", user},
+		{"RRM_LOCK_TIMEOUT_MS", timeout},
 	};
 	for (size_t i = 0; rc == 0 && i < sizeof(vars) / sizeof(vars[0]); i++)
 		rc = spawn_env_set(env, vars[i].name, vars[i].value);

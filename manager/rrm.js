@@ -20,11 +20,11 @@
  *
  * From the environment (manager/opencode.c): RRM_GATEWAY_PROGRAM, RRM_PROGRAM, RRM_ROOT, RRM_STATE,
  * RRM_DIRECTORY (the repository's place in the mount, whether that is up or not), RRM_REPO_ID,
- * RRM_USER_ENV (JSON).
+ * RRM_USER_ENV (JSON), RRM_LOCK_TIMEOUT_MS.
  */
 import { spawn } from "node:child_process"
 import { createHash } from "node:crypto"
-import { existsSync, mkdirSync, realpathSync, renameSync, rmSync, unlinkSync, watch, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, readFileSync, realpathSync, renameSync, rmSync, unlinkSync, watch, writeFileSync } from "node:fs"
 import { open, readFile, readdir, realpath, stat } from "node:fs/promises"
 import { connect } from "node:net"
 import { basename, dirname, join, relative, resolve, sep } from "node:path"
@@ -37,6 +37,7 @@ const state = env.RRM_STATE
 const place = env.RRM_DIRECTORY
 const repo = env.RRM_REPO_ID
 const mark = env.RRM_BACKEND_OF
+const lockTimeoutMs = Number(env.RRM_LOCK_TIMEOUT_MS) || 30000
 const active = Boolean(program && rrm && root && state && place && repo)
 const base = active ? dirname(dirname(state)) : ""
 
@@ -282,7 +283,10 @@ function written(tool, args, here) {
 const turnBoundMs = 120000
 // Says that the turn is held, and holds it until our end of the pipe is closed.
 const holdTurn = 'printf "%s\\n" "$RRM_TURN_HOLDER"; read -r end'
+// How long a change that the mount holds back for a tool's turn may wait before the tool gives way.
+const givesWayMs = 150
 const calls = new Map() // "<session> <callID>" -> call
+const lines = new Map() // repo_id -> a promise: the last call of this process in line there has left
 
 function keyOf(input) {
   return `${input.sessionID} ${input.callID}`
@@ -291,19 +295,23 @@ function keyOf(input) {
 function announce(turn, session, holder) {
   const file = `${state}/turns/${turn.target.id}`
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
-  writeFileSync(`${file}.new`, `${session} ${holder}\n`, { mode: 0o600 })
+  turn.text = `${session} ${holder}\n`
+  writeFileSync(`${file}.new`, turn.text, { mode: 0o600 })
   renameSync(`${file}.new`, file)
   turn.file = file
 }
 
+function unannounce(turn) {
+  try {
+    if (turn.file && readFileSync(turn.file, "utf8") === turn.text) unlinkSync(turn.file)
+  } catch {}
+}
+
 function giveBackTurn(turn) {
   // First: whoever has the turn next announces it under the same name.
-  if (turn.file)
-    try {
-      unlinkSync(turn.file)
-    } catch {}
-  if (!turn.file) turn.child.kill()
-  turn.child.stdin.end()
+  unannounce(turn)
+  if (!turn.file) turn.child?.kill()
+  turn.child?.stdin.end()
 }
 
 // Ends by throwing rrm's sentence when somebody else has the turn for too long.
@@ -333,8 +341,30 @@ function takeTurn(target, call) {
   })
 }
 
+// Sessions of one process stand in line here, first come, first served, whatever becomes of the turn meanwhile.
+async function standInLine(target, call) {
+  const before = lines.get(target.id) ?? Promise.resolve()
+  const place = {}
+  place.left = new Promise((leave) => (place.leave = leave))
+  lines.set(target.id, Promise.all([before, place.left]))
+  call.places.push(place.leave)
+  let timer
+  const late = new Promise((done) => (timer = setTimeout(done, lockTimeoutMs, "late")))
+  const got = await Promise.race([before, late])
+  clearTimeout(timer)
+  if (got === "late")
+    throw new Error(
+      `rrm: the write turn of ${target.name} was not free within ${lockTimeoutMs} ms: other sessions of this ` +
+        `repository have it; try again later, see rrm status ${target.name}`,
+    )
+}
+
 function giveBack(call) {
   for (const turn of call.turns.splice(0)) giveBackTurn(turn)
+}
+
+function leaveLines(call) {
+  for (const leave of call.places.splice(0)) leave()
 }
 
 function finish(key) {
@@ -343,15 +373,48 @@ function finish(key) {
   calls.delete(key)
   call.over = true
   clearTimeout(call.bound)
+  clearInterval(call.watching)
+  clearInterval(call.giving)
   giveBack(call)
+  leaveLines(call)
 }
 
 // All or none, in one order for everybody, so that no two calls wait for each other.
 async function takeTurns(call) {
   for (const target of call.targets) {
+    await standInLine(target, call)
     if (call.over) throw new Error("rrm: the call was ended")
     await takeTurn(target, call)
   }
+}
+
+// The tool goes on without the turn until it is ours again: the mount shall know whose it is.
+function takeTurnsAgain(call, take) {
+  for (const target of call.targets) {
+    const turn = { target, child: null, file: null }
+    if (!existsSync(`${state}/turns/${target.id}`)) announce(turn, call.session, "-")
+    call.turns.push(turn)
+  }
+  take(call).catch((error) => call.over || say(error.message))
+}
+
+/*
+ * A change that waits in the mount holds locks of the kernel: of the file, of the directory. When the tool needs
+ * one of them it waits for that change, which waits for the tool. So the turn goes once round when the mount
+ * has somebody in line for it for a while; other sessions of this process stay in line behind the call.
+ */
+async function giveWay(call) {
+  const m = await readJson(`${base}/mount.json`)
+  const written = await Promise.all(call.targets.map((target) => readJson(`${base}/repos/${target.id}/writer.json`)))
+  const waits = written.some((w) => w?.waiters?.some((one) => m && one.process === m.pid))
+  const before = call.seenWaiting
+  call.seenWaiting = waits
+  if (call.over || call.asked || !waits || !before || call.turns.some((turn) => !turn.file)) return
+  call.seenWaiting = false
+  giveBack(call)
+  takeTurnsAgain(call, async () => {
+    for (const target of call.targets) await takeTurn(target, call)
+  })
 }
 
 async function beginWriting(input, paths, w) {
@@ -363,7 +426,10 @@ async function beginWriting(input, paths, w) {
     files,
     targets: [...owners.values()].sort((a, b) => (a.id < b.id ? -1 : 1)),
     turns: [],
-    asked: null,
+    places: [],
+    seenWaiting: false,
+    asked: null, // the open question's id
+    watching: null,
     over: false,
   }
   calls.set(key, call)
@@ -375,6 +441,8 @@ async function beginWriting(input, paths, w) {
   try {
     await takeTurns(call)
     for (const file of files) await refuseStale(input.sessionID, file, w)
+    call.giving = setInterval(giveWay, givesWayMs, call)
+    call.giving.unref()
   } catch (error) {
     finish(key)
     throw error
@@ -383,8 +451,47 @@ async function beginWriting(input, paths, w) {
 
 /*
  * A person who is asked for permission may take hours: meanwhile the turn is free for others, and is taken
- * again with the answer. A call that fails or is aborted has no tool.execute.after; its part says so.
+ * again with the answer. Who decides about a change of something that has become another since is not asked any more.
  */
+async function asked(call, request) {
+  call.asked = request
+  clearTimeout(call.bound)
+  giveBack(call)
+  leaveLines(call)
+  const seen = await Promise.all(call.files.map((file) => look(file.real)))
+  clearInterval(call.watching)
+  if (call.over || call.asked !== request) return
+  call.watching = setInterval(async () => {
+    const now = await Promise.all(call.files.map((file) => look(file.real)))
+    if (call.asked !== request || now.every((file, i) => (file && seen[i] ? same(file, seen[i]) : file === seen[i]))) return
+    clearInterval(call.watching)
+    reject(request, "rrm: a file was changed by somebody else while permission was asked; nothing was written: read it again").catch(
+      (error) => say(`permission ${request} stays open: ${error.message}`),
+    )
+  }, 1000)
+  call.watching.unref()
+}
+
+async function reject(request, message) {
+  const { serverUrl, directory } = instances.values().next().value
+  const login = `${env.OPENCODE_SERVER_USERNAME}:${env.OPENCODE_SERVER_PASSWORD}`
+  const to = new URL(`/permission/${request}/reply?directory=${encodeURIComponent(directory)}`, serverUrl)
+  const answer = await fetch(to, {
+    method: "POST",
+    headers: { "content-type": "application/json", authorization: `Basic ${btoa(login)}` },
+    body: JSON.stringify({ reply: "reject", message }),
+  })
+  if (!answer.ok) throw new Error(`the answer is ${answer.status}`)
+}
+
+function answered(call, reply) {
+  call.asked = null
+  clearInterval(call.watching)
+  if (reply === "reject") return
+  takeTurnsAgain(call, takeTurns)
+}
+
+// A call that fails or is aborted has no tool.execute.after; its part says so.
 function noticed({ type, properties: p }) {
   if (type === "message.part.updated") {
     const part = p?.part
@@ -392,16 +499,9 @@ function noticed({ type, properties: p }) {
       finish(keyOf(part))
   } else if (type === "permission.asked") {
     const call = p?.tool && calls.get(keyOf({ sessionID: p.sessionID, callID: p.tool.callID }))
-    if (!call) return
-    call.asked = p.id
-    clearTimeout(call.bound)
-    giveBack(call)
+    if (call) asked(call, p.id)
   } else if (type === "permission.replied") {
-    for (const call of calls.values())
-      if (call.asked && call.asked === p?.requestID) {
-        call.asked = null
-        if (p.reply !== "reject") takeTurns(call).catch((error) => say(error.message))
-      }
+    for (const call of calls.values()) if (call.asked && call.asked === p?.requestID) answered(call, p.reply)
   } else if (type === "session.deleted") {
     views.delete(p?.info?.id ?? p?.sessionID)
   }
@@ -719,11 +819,11 @@ function startOnce() {
   onceItAnswers()
 }
 
-export const Rrm = async ({ directory, client }) => {
+export const Rrm = async ({ directory, client, serverUrl }) => {
   if (!active) return {}
   if (!isOurs(directory)) return refusal(directory)
   startOnce()
-  const here = { directory, client, denied: new Set() }
+  const here = { directory, client, serverUrl, denied: new Set() }
   instances.add(here)
   return {
     config: (config) => configure(config, here),

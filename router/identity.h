@@ -90,7 +90,8 @@ void identity_of(struct identities *t, pid_t tid, uint64_t now_ms, struct identi
  * one runs, the plugin (manager/rrm.js) holds the turn of repo_id for its session by a child `rrm lock`, and
  * <base>/repos/<home>/turns/<repo_id> says so: "<session> <pid>-<start>-<offset>\n", of the holder, with
  * turnlock_offset() of the branch. When who is the backend or a child of it that names no session (a
- * formatter), and that holder lives, who gets its session and its turn. For anybody else no file is read.
+ * formatter), and that holder lives, who gets its session and its turn; only its session when "-" stands for
+ * the holder. For anybody else no file is read.
  */
 void identity_announced(const struct identity_world *w, const char *base, const char *repo_id,
 			struct sessions *s, struct identity *who);

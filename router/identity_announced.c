@@ -38,12 +38,20 @@ static bool is_session(const char *word)
 	return n > 0 && n < SESSION_ID_MAX;
 }
 
+static bool held(const struct identity_world *w, const char *holder, const char *repo_id,
+		 struct identity *who)
+{
+	struct proc_stat st;
+
+	return identity_holder(holder, repo_id, who) && w->stat(w->arg, who->turn_pid, &st) == 0 &&
+	       st.start == who->turn_start && st.state != 'Z';
+}
+
 void identity_announced(const struct identity_world *w, const char *base, const char *repo_id,
 			struct sessions *s, struct identity *who)
 {
 	CLEANUP(freep) char *path = NULL, *text = NULL;
 	struct identity found = *who;
-	struct proc_stat st;
 	size_t len;
 	char *holder;
 
@@ -56,9 +64,7 @@ void identity_announced(const struct identity_world *w, const char *base, const 
 	if (!holder)
 		return;
 	*holder++ = '\0';
-	if (!is_session(text) || !identity_holder(holder, repo_id, &found) ||
-	    w->stat(w->arg, found.turn_pid, &st) < 0 || st.start != found.turn_start ||
-	    st.state == 'Z')
+	if (!is_session(text) || (strcmp(holder, "-\n") != 0 && !held(w, holder, repo_id, &found)))
 		return;
 	strcpy(found.session, text);
 	found.session_id = sessions_intern(s, found.home, found.session);

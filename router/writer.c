@@ -129,8 +129,9 @@ void writer_describe(const char *state_dir, char *buf, size_t size)
 	h = cJSON_GetObjectItemCaseSensitive(j, "holder");
 	if (!cJSON_IsObject(h))
 		return;
-	snprintf(buf, size, "%s pid %lld of %s since %s%s%s", json_str(h, "comm", "a process"),
-		 (long long)json_int(h, "pid", 0), json_str(h, "home", "no repository"),
+	snprintf(buf, size, "%s pid %lld of %s (session %s) since %s%s%s",
+		 json_str(h, "comm", "a process"), (long long)json_int(h, "pid", 0),
+		 json_str(h, "home", "no repository"), json_str(h, "session", "unknown"),
 		 json_str(h, "since", "?"), json_str(h, "path", NULL) ? " for " : "",
 		 json_str(h, "path", ""));
 }

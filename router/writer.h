@@ -26,6 +26,6 @@ struct writer {
 int writer_put(const char *state_dir, const char *branch, const struct writer *holder,
 	       const struct writer *waiters, size_t n);
 
-/* Who has the turn, in words: "agent pid 812 of web-0123 since 17:40:00.123Z (path src/a.c)"; "" when
+/* Who has the turn, in words: "agent pid 812 of web-0123 (session ses_1) since 17:40:00.123Z for src/a.c"; "" when
  * the file does not say. */
 void writer_describe(const char *state_dir, char *buf, size_t size);

@@ -512,6 +512,9 @@ static void a_backend_writes_for_the_session_that_was_announced(void **state)
 	assert_int_equal(who.session_id, sessions_intern(sessions, "web-1", "ses_1"));
 	assert_string_equal(who.turn_repo, "api-2");
 	assert_int_equal(who.turn_offset, 4711);
+	who = announced_to(t, 20, "ses_1 -\n"); /* writes without a turn */
+	assert_string_equal(who.session, "ses_1");
+	assert_string_equal(who.turn_repo, "");
 	who = who_is(20);
 	identity_announced(&world, t->path, "sub-3", sessions, &who);
 	assert_string_equal(who.session, "20-1020");
