@@ -302,7 +302,7 @@ static void tell_router(struct change *c, int rc)
 	bool names = c->kind != CHANGE_WRITE && c->kind != CHANGE_SETATTR &&
 		     c->kind != CHANGE_FALLOCATE && c->kind != CHANGE_SETXATTR &&
 		     c->kind != CHANGE_REMOVEXATTR;
-	if (rc == 0 && c->pass.note_path) {
+	if (rc == 0 && (c->pass.note_path || c->node2)) {
 		(void)change_path(c->o, c->node, names ? c->name : NULL, path);
 		if (c->node2 && change_path(c->o, c->node2, c->name2, path2) == 0)
 			note.path2 = path2;

@@ -453,7 +453,7 @@ async function beginWriting(input, paths, w) {
  * A person who is asked for permission may take hours: meanwhile the turn is free for others, and is taken
  * again with the answer. Who decides about a change of something that has become another since is not asked any more.
  */
-async function asked(call, request) {
+async function asked(call, request, here) {
   call.asked = request
   clearTimeout(call.bound)
   giveBack(call)
@@ -465,15 +465,14 @@ async function asked(call, request) {
     const now = await Promise.all(call.files.map((file) => look(file.real)))
     if (call.asked !== request || now.every((file, i) => (file && seen[i] ? same(file, seen[i]) : file === seen[i]))) return
     clearInterval(call.watching)
-    reject(request, "rrm: a file was changed by somebody else while permission was asked; nothing was written: read it again").catch(
+    reject(here, request, "rrm: a file was changed by somebody else while permission was asked; nothing was written: read it again").catch(
       (error) => say(`permission ${request} stays open: ${error.message}`),
     )
   }, 1000)
   call.watching.unref()
 }
 
-async function reject(request, message) {
-  const { serverUrl, directory } = instances.values().next().value
+async function reject({ serverUrl, directory }, request, message) {
   const login = `${env.OPENCODE_SERVER_USERNAME}:${env.OPENCODE_SERVER_PASSWORD}`
   const to = new URL(`/permission/${request}/reply?directory=${encodeURIComponent(directory)}`, serverUrl)
   const answer = await fetch(to, {
@@ -492,14 +491,14 @@ function answered(call, reply) {
 }
 
 // A call that fails or is aborted has no tool.execute.after; its part says so.
-function noticed({ type, properties: p }) {
+function noticed({ type, properties: p }, here) {
   if (type === "message.part.updated") {
     const part = p?.part
     if (part?.type === "tool" && (part.state?.status === "error" || part.state?.status === "completed"))
       finish(keyOf(part))
   } else if (type === "permission.asked") {
     const call = p?.tool && calls.get(keyOf({ sessionID: p.sessionID, callID: p.tool.callID }))
-    if (call) asked(call, p.id)
+    if (call) asked(call, p.id, here)
   } else if (type === "permission.replied") {
     for (const call of calls.values()) if (call.asked && call.asked === p?.requestID) answered(call, p.reply)
   } else if (type === "session.deleted") {
@@ -827,7 +826,7 @@ export const Rrm = async ({ directory, client, serverUrl }) => {
   instances.add(here)
   return {
     config: (config) => configure(config, here),
-    event: async ({ event }) => noticed(event),
+    event: async ({ event }) => noticed(event, here),
     "tool.execute.before": (input, output) => before(input, output, here),
     "tool.execute.after": (input) => after(input),
     "shell.env": async (input, output) => {

@@ -281,8 +281,8 @@ void router_end(struct router *r, const struct router_pass *pass, const struct r
 			.key = note->key,
 			.op = note->op,
 			/* Only asked for then; a name that was not filled in must not replace one. */
-			.path = pass->note_path ? note->path : NULL,
-			.path2 = pass->note_path ? note->path2 : NULL,
+			.path = pass->note_path || note->path2 ? note->path : NULL,
+			.path2 = note->path2,
 			.bytes = note->bytes,
 			.actor = &pass->actor,
 		};

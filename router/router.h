@@ -58,10 +58,9 @@ struct router_pass {
 /* What a home change was, for home.jsonl. */
 struct router_note {
 	enum mutation_op op;
-	uint64_t key; /* same as in router_begin(): one file */
-	const char
-		*path; /* relative to the root; borrowed; needed (and read) when pass.note_path */
-	const char *path2;
+	uint64_t key;      /* same as in router_begin(): one file */
+	const char *path;  /* relative to the root; borrowed; read when pass.note_path or path2 */
+	const char *path2; /* of rename and link: always told, else NULL */
 	uint64_t bytes;
 	int error; /* 0 or positive errno: a failed one is not logged */
 };

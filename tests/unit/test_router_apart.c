@@ -183,9 +183,15 @@ static void home_changes_are_logged(void **state)
 	assert_false(pass.note_path);
 	note.path = NULL;
 	router_end(r, &pass, &note);
+	/* sed -i: the new name of what was just made is news, too */
+	assert_int_equal(begin(session("web-1", "s1"), &pass), ROUTER_HOME);
+	note = (struct router_note){
+		.op = MUTATION_RENAME, .key = 7, .path = "src/sedX", .path2 = "src/b.c"};
+	router_end(r, &pass, &note);
 	r = router_free(r);
 	assert_int_equal(file_read(AT_FDCWD, path, 1 << 20, &text, &len), 0);
-	assert_non_null(strstr(text, "\"path\":\"src/a.c\",\"writes\":2,\"bytes\":6"));
+	assert_non_null(strstr(text, "\"path\":\"src/sedX\",\"path2\":\"src/b.c\",\"writes\":3,"
+				     "\"bytes\":6"));
 	free(text);
 }
 
