@@ -78,10 +78,15 @@ bash_call() {
 ask() {
 	ask_name=$1 ask_sid=$2
 	shift 2
-	printf '%s\n' "$@" | jq -sc --arg model "${model-edits}" '{model: {providerID: "scripted", modelID: $model},
-		parts: [{type: "text", text: ({steps: ., say: "done"} | tojson)}]}' |
-		api "$ask_name" "/session/$ask_sid/message?directory=${directory-$M/$ask_name}" --max-time "${ask_max-120}" \
-			-d @- >"$T/x/answer.$ask_sid"
+	printf '%s\n' "$@" >"$T/x/ask.$ask_sid"
+	ask_steps "$ask_name" "$ask_sid" "$T/x/ask.$ask_sid"
+}
+
+# ask_steps NAME SESSION FILE: the same, a step a line.
+ask_steps() {
+	jq -sc --arg model "${model-edits}" '{model: {providerID: "scripted", modelID: $model},
+		parts: [{type: "text", text: ({steps: ., say: "done"} | tojson)}]}' "$3" |
+		api "$1" "/session/$2/message?directory=${directory-$M/$1}" --max-time "${ask_max-120}" -d @- >"$T/x/answer.$2"
 }
 
 # tools NAME SESSION [JQ FILTER]: the tool parts of all messages, each through the filter.
