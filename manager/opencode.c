@@ -461,7 +461,8 @@ static int user_env_json(char **out)
 int opencode_env(const struct config *c, const struct repo *r, const char *password,
 		 struct spawn_env *env, struct err *e)
 {
-	CLEANUP(freep) char *gateway = NULL, *rrm = NULL, *user = NULL, *extra = NULL;
+	CLEANUP(freep) char *gateway = NULL, *rrm = NULL, *plugin = NULL;
+	CLEANUP(freep) char *user = NULL, *extra = NULL;
 	CLEANUP(freep) char *place = NULL;
 	char timeout[16];
 	snprintf(timeout, sizeof(timeout), "%u", c->lock_timeout_ms);
@@ -469,6 +470,8 @@ int opencode_env(const struct config *c, const struct repo *r, const char *passw
 	int rc = program_find("rrm-backend", &gateway, e);
 	if (rc == 0)
 		rc = program_find("rrm", &rrm, e);
+	if (rc == 0)
+		rc = program_data("rrm.js", &plugin, e);
 	if (rc < 0)
 		return rc;
 	rc = place ? user_env_json(&user) : -ENOMEM;
@@ -494,6 +497,7 @@ int opencode_env(const struct config *c, const struct repo *r, const char *passw
 		/* For the plugin: */
 		{"RRM_GATEWAY_PROGRAM", gateway},
 		{"RRM_PROGRAM", rrm},
+		{"RRM_PLUGIN", plugin},
 		{"RRM_ROOT", r->root},
 		{"RRM_STATE", r->state_dir},
 		{"RRM_DIRECTORY", place},
