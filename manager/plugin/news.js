@@ -8,7 +8,7 @@ const burstMs = 700
 const toastEveryMs = 5000
 const auditPartBytes = 1 << 20
 export const instances = new Set()
-const news = { file: null, offset: 0, reading: false, again: false, timer: null, lastToast: 0, writers: new Map() }
+const news = { file: null, offset: 0, due: null, reading: false, again: false, timer: null, lastToast: 0, writers: new Map() }
 
 // Only from now on; nothing runs while nobody writes.
 export async function watchAudit() {
@@ -16,7 +16,8 @@ export async function watchAudit() {
   const begin = () => {
     try {
       news.file = watch(`${state}/audit.jsonl`, { persistent: false }, (kind) => {
-        readNews()
+        // A burst is read once, not with each record.
+        news.due ??= setTimeout(readNews, burstMs / 2).unref()
         if (kind !== "rename") return
         news.file?.close() // the gateway began a new one
         news.file = null
@@ -31,6 +32,7 @@ export async function watchAudit() {
 }
 
 async function readNews() {
+  news.due = null
   if (news.reading) {
     news.again = true
     return

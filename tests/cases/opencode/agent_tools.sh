@@ -64,7 +64,9 @@ ask a "$sid" "$(jq -nc --arg m "$M" '{tool: "apply_patch", args: {patchText: ("*
 eq "$(tool_states a "$sid")" 'apply_patch completed' "the patch ($(last_error a "$sid"))"
 eq "$(cat "$R/b/patched/new.txt") $(cat "$R/b/README.md") $(tr '\n' , <"$R/b/moved.txt") $(cat "$R/a/README.md")" \
 	'added # b, patched one,four, # a, patched' 'what the patch made'
-[ ! -e "$R/b/made.txt" ] && [ ! -e "$R/b/src/new.c" ] || die 'the patch removed nothing'
+for f in made.txt src/new.c; do
+	[ ! -e "$R/b/$f" ] || die "the patch left $f"
+done
 wait_until "[ \"\$(audit_count b '.op == \"unlink\"')\" -ge 2 ]"
 by_agent 2 ".op == \"unlink\" and .actor.session == \"$sid\"" 'of the patch'
 by_agent 1 '.path == "patched/new.txt"' 'of the patch'
@@ -104,6 +106,11 @@ eq "$(audit_count b '.path2 == ".git/refs/heads/main" or .path2 == ".git/index"'
 eq "$(git -C "$R/b" log -1 --format=%s)" 'by an agent' "b's last commit"
 eq "$(git -C "$R/b" status --porcelain)" '?? f9' "git's word on b"
 eq "$(git -C "$R/b" fsck 2>&1)" '' 'git fsck of b'
+
+# b's OpenCode does not run: the write starts it, while the tool has b's turn.
+check rrm stop b >/dev/null
+ask a "$sid" "$(write_call "$M/b/woken.txt" woken)"
+eq "$(tool_states a "$sid" | tail -n 1) $(cat "$R/b/woken.txt")" 'write completed woken' "while b was stopped ($(last_error a "$sid"))"
 
 eq "$(api a "/permission?directory=$M/a")" '[]' 'open questions'
 eq "$(find "$(state_dir a)/turns" -type f 2>/dev/null)" '' 'turns still announced'

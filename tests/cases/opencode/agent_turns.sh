@@ -37,10 +37,8 @@ free() {
 # In turn: a call of one session begins when that of the other has ended. A shell, which only writes, comes in
 # between a slow one: the kernel's lock of the file is its while it waits, and the formatter needs that too.
 jobs=
-for n in 1 2 3; do
-	for s in "$s1 a$n" "$s2 b$n"; do
-		echo "$(write_call "$M/b/${s#* }.slow")" >"$T/x/step.${s#* }"
-	done
+for f in a1 a2 a3 b1 b2 b3; do
+	write_call "$M/b/$f.slow" >"$T/x/step.$f"
 done
 (ask a "$s1" "$(cat "$T/x/step.a1")" "$(cat "$T/x/step.a2")" "$(cat "$T/x/step.a3")") &
 jobs="$jobs $!"
@@ -67,8 +65,11 @@ done
 j1=$!
 (ask a "$s2" "$(write_call "$M/c/2.pair")") &
 j2=$!
-wait "$j1" && wait "$j2" || die 'an agent failed'
-[ -e "$R/b/1.pair.begun" ] && [ -e "$R/c/2.pair.begun" ] || die 'the formatters did not run'
+wait "$j1" || die 'an agent failed'
+wait "$j2" || die 'an agent failed'
+for f in "$R/b/1.pair.begun" "$R/c/2.pair.begun"; do
+	[ -e "$f" ] || die "no formatter made $f"
+done
 eq "$(sed -n '/pair/p' "$R/b/order" | cut -d' ' -f1 | tr '\n' ,)" begin,begin,end,end, 'two repositories at once'
 
 # A tool that fails gives it back.
