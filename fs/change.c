@@ -95,6 +95,7 @@ static int path_by_fd(struct overlay *o, struct node *n, char *buf)
 	char proc[40], real[PATH_MAX];
 	const char *rel = NULL;
 	struct fd_hold h;
+	buf[0] = '\0';
 	int rc = re ? fds_path(o->fds, n, &h) : -ESTALE;
 	if (rc < 0)
 		return rc;

@@ -111,7 +111,8 @@ static int scan(struct gateway_undo *u)
 		else if (add_copy(u, n, st.st_size) < 0)
 			return -ENOMEM;
 	}
-	qsort(u->copies, u->n, sizeof(*u->copies), by_number);
+	if (u->n)
+		qsort(u->copies, u->n, sizeof(*u->copies), by_number);
 	return 0;
 }
 

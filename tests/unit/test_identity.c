@@ -552,8 +552,7 @@ static void a_damaged_announcement_is_none(void **state)
 		" 30-1030-4711",
 		"s\x01 30-1030-4711",
 		"ses_1 30-7-4711",
-		"an_endless_name_of_a_session_that_is_longer_than_any_that_there_is "
-		"30-1030-4711\n"};
+		"an_endless_name_of_a_session_longer_than_any_that_there_is_here_ 30-1030-4711\n"};
 	struct tmp *t = announced_setup(state);
 
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {

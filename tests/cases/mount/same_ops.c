@@ -735,14 +735,20 @@ static void running(void)
 	put("script", "#!/bin/sh\necho ran with $1\n");
 	SAY(chmod("script", 0755));
 	fflush(NULL);
-	SAY(system("./script arg"));
-	int fd = open("script", O_WRONLY);
 	pid_t pid = fork();
+	if (pid == 0) {
+		execl("./script", "script", "arg", (char *)NULL);
+		_exit(1);
+	}
+	int ws = 0;
+	waitpid(pid, &ws, 0);
+	say(WEXITSTATUS(ws), "what it exited with");
+	int fd = open("script", O_WRONLY);
+	pid = fork();
 	if (pid == 0) {
 		execl("./script", "script", (char *)NULL);
 		_exit(errno == ETXTBSY ? 42 : 1);
 	}
-	int ws = 0;
 	waitpid(pid, &ws, 0);
 	say(WEXITSTATUS(ws), "exec of a file that is open for writing");
 	close(fd);
