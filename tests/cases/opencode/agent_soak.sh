@@ -75,6 +75,6 @@ say "soak: $(wc -l <"$T/x/wrote") rounds; a foreign write by a tool took $(cat "
 for p in $(pids_of_case); do
 	tr '\0' ' ' 2>/dev/null <"/proc/$p/cmdline" || :
 	echo
-done 2>/dev/null | grep -v -e model.mjs -e rrm-mount -e '^sh ' -e '^ *$' >"$T/x/left" || :
+done 2>/dev/null | grep -v -e model.mjs -e rrm-mount -e "^sh " -e "^timeout " -e "^ *\$" >"$T/x/left" || :
 eq "$(cat "$T/x/left")" '' 'left running'
 stop_mount
