@@ -27,6 +27,7 @@ extern const struct command manager_commands[];
 /* Each in its own file; the table with their usage and help is cmds.c. --help and --version are taken
  * out by main before these run. */
 int cmd_add(int argc, char **argv, struct err *e);
+int cmd_attach(int argc, char **argv, struct err *e);
 int cmd_ensure(int argc, char **argv, struct err *e);
 int cmd_env(int argc, char **argv, struct err *e);
 int cmd_gc(int argc, char **argv, struct err *e);
@@ -36,5 +37,6 @@ int cmd_remove(int argc, char **argv, struct err *e);
 int cmd_restart(int argc, char **argv, struct err *e);
 int cmd_run(int argc, char **argv, struct err *e);
 int cmd_scan(int argc, char **argv, struct err *e);
+int cmd_shim(int argc, char **argv, struct err *e);
 int cmd_status(int argc, char **argv, struct err *e);
 int cmd_stop(int argc, char **argv, struct err *e);

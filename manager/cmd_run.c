@@ -9,18 +9,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "manager/base/cleanup.h"
-#include "manager/base/clock.h"
-#include "manager/base/path.h"
 #include "manager/cmdutil.h"
-#include "manager/mountstate.h"
+#include "manager/place.h"
 #include "manager/program.h"
 #include "manager/session.h"
 
-enum { SHOW_WAIT_MS = 2000, SHOW_POLL_US = 10000, EXIT_NOT_EXECUTABLE = 126, EXIT_NOT_FOUND = 127 };
+enum { EXIT_NOT_EXECUTABLE = 126, EXIT_NOT_FOUND = 127 };
 
 /* What the child could not do, sent through a pipe that exec closes. */
 struct failure {
@@ -29,39 +26,11 @@ struct failure {
 
 static const int forwarded[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
 
-/* <mountpoint>/<name> when the mount is up, else the root; owned. */
-static char *directory_of(const struct cmd_context *x, const struct repo *r, bool *in_mount)
+static _Noreturn void child(const struct place *place, char **cmd, const sigset_t *mask, int report)
 {
-	struct mountstate m;
-
-	*in_mount = !mountstate_read(x->config, &m);
-	if (!*in_mount)
-		return strdup(r->root);
-	char *dir = path_join(m.mountpoint, r->name);
-	mountstate_deinit(&m);
-	return dir;
-}
-
-/* A repo registered this moment may not be shown yet. */
-static int enter(const char *dir, bool in_mount)
-{
-	uint64_t until = clock_mono_ms() + SHOW_WAIT_MS;
-
-	while (chdir(dir)) {
-		if (!in_mount || errno != ENOENT || clock_mono_ms() >= until)
-			return errno;
-		usleep(SHOW_POLL_US);
-	}
-	return 0;
-}
-
-static _Noreturn void child(const char *dir, bool in_mount, char **cmd, const sigset_t *mask,
-			    int report)
-{
-	struct failure f = {.chdir_errno = enter(dir, in_mount)};
+	struct failure f = {.chdir_errno = -place_enter(place)};
 
 	if (!f.chdir_errno) {
-		setenv("PWD", dir, 1);
 		sigprocmask(SIG_SETMASK, mask, NULL);
 		execvp(cmd[0], cmd);
 		f.exec_errno = errno;
@@ -114,7 +83,7 @@ static int explain(const struct failure *f, const char *dir, const char *cmd, st
 	return nowhere ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE;
 }
 
-static int run_child(const char *dir, bool in_mount, char **cmd, struct err *e)
+static int run_child(const struct place *place, char **cmd, struct err *e)
 {
 	CLEANUP(closep) int ours = -1;
 	sigset_t set, before;
@@ -134,7 +103,7 @@ static int run_child(const char *dir, bool in_mount, char **cmd, struct err *e)
 	sigprocmask(SIG_BLOCK, &set, &before);
 	pid_t pid = fork();
 	if (!pid)
-		child(dir, in_mount, cmd, &before, report[1]);
+		child(place, cmd, &before, report[1]);
 	int saved = errno;
 	close(report[1]);
 	if (pid < 0) {
@@ -144,26 +113,25 @@ static int run_child(const char *dir, bool in_mount, char **cmd, struct err *e)
 	int status = wait_for(pid, &set);
 	/* whatever the child's own children still hold, the pipe has closed on exec */
 	ssize_t n = read(ours, &f, sizeof(f));
-	return n == (ssize_t)sizeof(f) ? explain(&f, dir, cmd[0], e) : exit_code(status);
+	return n == (ssize_t)sizeof(f) ? explain(&f, place->dir, cmd[0], e) : exit_code(status);
 }
 
 static int run_in(const struct cmd_context *x, const char *what, char **cmd, struct err *e)
 {
 	char session[SESSION_ID_MAX];
 	const struct repo *r;
-	bool in_mount;
+	CLEANUP(place_deinit) struct place place = {.dir = NULL};
 
 	if (cmd_find(x, what, &r, e))
 		return CMD_FAILED;
-	CLEANUP(freep) char *dir = directory_of(x, r, &in_mount);
-	if (!dir || setenv("RRM_HOME_REPO", r->id, 1)) {
+	if (place_of(x->config, r, &place) || setenv("RRM_HOME_REPO", r->id, 1)) {
 		err_errno(e, -ENOMEM, "running %s", cmd[0]);
 		return CMD_FAILED;
 	}
 	if (session_register(x->config, r, getpid(), session, e))
 		return CMD_FAILED;
 	setenv("RRM_SESSION", session, 1);
-	int code = run_child(dir, in_mount, cmd, e);
+	int code = run_child(&place, cmd, e);
 	session_unregister(x->config, getpid());
 	return code;
 }

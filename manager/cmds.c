@@ -54,6 +54,17 @@ const struct command manager_commands[] = {
 	 cmd_stop},
 	{"restart", "REPO", "stop a backend and start it on the same port",
 	 "An attached terminal reconnects by itself.\n\n" REPO_HELP, cmd_restart},
+	{"attach", "[REPO] [-- ARGS]",
+	 "OpenCode's terminal interface on the backend of a repository",
+	 "Ensures the backend and becomes `opencode attach` to it, in the repository's place in "
+	 "the mount\n"
+	 "(in the real directory when nothing is mounted). ARGS are more arguments of opencode "
+	 "attach, such as\n"
+	 "--continue. When the backend crashes it is started again, and the terminal goes on. "
+	 "Exits "
+	 "as the\n"
+	 "terminal interface does.\n\n" REPO_HELP REPO_DEFAULT,
+	 cmd_attach},
 	{"env", "[REPO]", "print export lines for scripts and SDK programs",
 	 "Ensures the backend and prints export lines for RRM_REPO (the name), RRM_REPO_ID, "
 	 "RRM_ROOT,\n"
@@ -97,5 +108,21 @@ const struct command manager_commands[] = {
 	 "copies\n"
 	 "  --json   {\"done\": [{what, path, why}]}\n",
 	 cmd_gc},
+	{"shim", "install [DIR] | remove [DIR]", "an `opencode` command that goes through rrm",
+	 "install puts a script called opencode into DIR (default ~/.local/bin), which must come "
+	 "before the\n"
+	 "real one on PATH. In a registered repository it then uses the one backend of that:\n\n"
+	 "  opencode [PROJECT]    rrm attach\n"
+	 "  opencode run ...      the real one with --attach\n"
+	 "  opencode serve ...    listens, prints OpenCode's ready line and passes everything on "
+	 "to "
+	 "the\n"
+	 "                        backend, for this user only; ending it leaves the backend: what "
+	 "the SDK's\n"
+	 "                        createOpencode() starts\n\n"
+	 "Everything else, and everything elsewhere, goes to the real program. remove takes the "
+	 "script away.\n"
+	 "Neither touches a file that is not rrm's.\n",
+	 cmd_shim},
 	{NULL, NULL, NULL, NULL, NULL},
 };

@@ -16,6 +16,8 @@
 #include "manager/mountstate.h"
 #include "manager/opencode_config.h"
 #include "manager/program.h"
+#include "manager/shimconfig.h"
+#include "manager/shimfile.h"
 
 enum { PLUGIN_MAX = 1 << 20 };
 
@@ -59,7 +61,12 @@ enum { N_NPM_SETTINGS = sizeof(npm_settings) / sizeof(npm_settings[0]) };
 
 int opencode_find(const struct config *c, char **path, struct err *e)
 {
-	int r = program_on_path(c->opencode_command, path);
+	int r = program_on_path_but(c->opencode_command, shimfile_is, path);
+	if (r == -ELOOP)
+		return err_set(e, r,
+			       "opencode_command \"%s\" is rrm's own shim; name the real program "
+			       "there",
+			       c->opencode_command);
 	if (r == -ENOENT)
 		return err_set(
 			e, r,
@@ -508,7 +515,23 @@ int opencode_env(const struct config *c, const struct repo *r, const char *passw
 		rc = spawn_env_set(env, vars[i].name, vars[i].value);
 	for (int i = 0; rc == 0 && i < N_NPM_SETTINGS; i++)
 		rc = spawn_env_set(env, npm_settings[i].name, npm_settings[i].value);
+	if (rc == 0)
+		rc = shimconfig_env(r, env);
 	return rc < 0 ? err_errno(e, rc, "the environment of OpenCode") : 0;
+}
+
+int opencode_leave(struct spawn_env *env)
+{
+	static const char *const marks[] = {"OPENCODE_PID",        "OPENCODE",   "RRM_BACKEND_OF",
+					    "RRM_GATEWAY_PROGRAM", "RRM_STATE",  "RRM_DIRECTORY",
+					    "RRM_USER_ENV",        "RRM_REPO_ID"};
+	CLEANUP(json_deletep) cJSON *outer = outer_env();
+	int rc = 0;
+	for (int i = 0; rc == 0 && outer && i < N_ISOLATED; i++)
+		rc = spawn_env_set(env, isolated[i].name, json_str(outer, isolated[i].name, NULL));
+	for (size_t i = 0; rc == 0 && i < sizeof(marks) / sizeof(marks[0]); i++)
+		rc = spawn_env_set(env, marks[i], NULL);
+	return rc;
 }
 
 int opencode_boot(int port, const char *password, const char *dir, int timeout_ms)

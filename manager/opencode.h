@@ -16,7 +16,8 @@
 #include "manager/repo.h"
 #include "manager/spawn.h"
 
-/* The program: c->opencode_command on PATH. *path owned. -ENOENT, -EACCES with a sentence. */
+/* The program: c->opencode_command on PATH, never our shim. *path owned. -ENOENT, -EACCES, -ELOOP (the
+ * configuration names the shim) with a sentence. */
 int opencode_find(const struct config *c, char **path, struct err *e);
 
 /*
@@ -38,6 +39,10 @@ int opencode_prepare(const struct config *c, const struct repo *r, struct err *e
 /* Adds what its process needs to env (a copy of ours). */
 int opencode_env(const struct config *c, const struct repo *r, const char *password,
 		 struct spawn_env *env, struct err *e);
+
+/* For a client that the user sees: takes the marks of the backend that we may run in out of env, and gives
+ * the user's own directories back. 0 or -ENOMEM. */
+int opencode_leave(struct spawn_env *env);
 
 /* GET /path?directory=<dir>: boots the instance of the directory, and with it the plugin. 0 when it
  * answered 200; -EAGAIN when it did not (yet); waits at most timeout_ms. */

@@ -93,8 +93,15 @@ static int find_by_env(const char *variable, const char *name, int mode, char **
 
 int program_on_path(const char *name, char **path)
 {
+	return program_on_path_but(name, NULL, path);
+}
+
+int program_on_path_but(const char *name, bool (*skip)(const char *path), char **path)
+{
 	if (strchr(name, '/')) {
 		int r = usable(name, X_OK);
+		if (r == 0 && skip && skip(name))
+			return -ELOOP;
 		return r < 0 ? r : path_canonical(name, path, NULL);
 	}
 	const char *dirs = getenv("PATH");
@@ -107,6 +114,8 @@ int program_on_path(const char *name, char **path)
 		if (len == 0 || n >= (int)sizeof(candidate) || candidate[0] != '/')
 			continue; /* a relative PATH entry would mean another program in each directory */
 		int r = usable(candidate, X_OK);
+		if (r == 0 && skip && skip(candidate))
+			continue;
 		if (r == 0) {
 			/* Not canonical: a wrapper may look at the name that it was called by. */
 			*path = strdup(candidate);

@@ -5,6 +5,8 @@
  * programs, PATH.
  */
 #pragma once
+#include <stdbool.h>
+
 #include "manager/base/err.h"
 
 /* "rrm", "rrm-backend", "rrm-mount". *path is owned and absolute. -ENOENT with a sentence. */
@@ -16,3 +18,7 @@ int program_data(const char *name, char **path, struct err *e);
 /* An executable file called name on PATH, or name itself when it has a slash. *path is owned and
  * absolute; -ENOENT, or -EACCES when there is one that may not be executed. No sentence. */
 int program_on_path(const char *name, char **path);
+
+/* The same, as if the files of which skip (may be NULL) is true were not on PATH; -ELOOP for a name with a
+ * slash that is one of them. */
+int program_on_path_but(const char *name, bool (*skip)(const char *path), char **path);

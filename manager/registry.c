@@ -148,6 +148,8 @@ int registry_clear(const struct repo *r)
 		rc = -errno;
 	if (unlinkat(dirfd, "port", 0) && errno != ENOENT && !rc)
 		rc = -errno;
+	if (unlinkat(dirfd, "config-content.json", 0) && errno != ENOENT && !rc)
+		rc = -errno;
 	return rc;
 }
 

@@ -31,6 +31,7 @@ struct endpoint {
  */
 int registry_read(const struct repo *r, struct endpoint *out, bool *alive, struct err *e);
 int registry_write(const struct repo *r, const struct endpoint *ep, struct err *e);
+/* Also config-content.json (shimconfig.h), which is this backend's alone. */
 int registry_clear(const struct repo *r);
 
 /* Path of the gateway's socket, "<state>/gateway.sock"; -ENAMETOOLONG with a sentence when it is

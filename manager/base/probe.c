@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "manager/base/base64.h"
 #include "manager/base/cleanup.h"
 #include "manager/base/clock.h"
 
@@ -114,25 +115,6 @@ static int connect_to(const char *unix_socket, int port, uint64_t deadline_ms)
 	return steal_fd(&fd);
 }
 
-static void base64(const char *in, size_t len, char *out)
-{
-	static const char digit[] =
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	const unsigned char *s = (const unsigned char *)in;
-	for (; len > 0; s += 3) {
-		size_t n = len < 3 ? len : 3;
-		unsigned v = (unsigned)s[0] << 16;
-		v |= n > 1 ? (unsigned)s[1] << 8 : 0;
-		v |= n > 2 ? s[2] : 0;
-		*out++ = digit[v >> 18];
-		*out++ = digit[v >> 12 & 63];
-		*out++ = n > 1 ? digit[v >> 6 & 63] : '=';
-		*out++ = n > 2 ? digit[v & 63] : '=';
-		len -= n;
-	}
-	*out = '\0';
-}
-
 static bool path_sendable(const char *path)
 {
 	for (const char *s = path; *s; s++) {
@@ -149,12 +131,12 @@ static int build_request(const struct probe *p, char *buf, size_t size)
 		return -EINVAL;
 	if (p->username) {
 		char plain[512];
-		char coded[(sizeof(plain) + 2) / 3 * 4 + 1];
+		char coded[BASE64_SIZE(sizeof(plain))];
 		int n = snprintf(plain, sizeof(plain), "%s:%s", p->username,
 				 p->password ? p->password : "");
 		if (n < 0 || (size_t)n >= sizeof(plain))
 			return -EINVAL;
-		base64(plain, (size_t)n, coded);
+		base64_encode(plain, (size_t)n, coded);
 		snprintf(auth, sizeof(auth), "Authorization: Basic %s\r\n", coded);
 	}
 	int n = snprintf(buf, size,
