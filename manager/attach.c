@@ -7,7 +7,6 @@
 #include "manager/ensure.h"
 #include "manager/opencode.h"
 #include "manager/password.h"
-#include "manager/place.h"
 #include "manager/revive.h"
 
 int attach_find_program(const struct config *c, const struct repo *r, char **program, struct err *e)
@@ -54,6 +53,8 @@ int attach_client_init(struct attach_client *a, const struct config *c, const st
 			"%s has no TUI: its backend is the embedded one; rrm restart %s starts "
 			"OpenCode instead",
 			r->name, r->name);
+	if (rc == 0)
+		rc = place_of(c, r, &a->place);
 	return rc < 0 ? rc : client_env(a, c, r, e);
 }
 
@@ -61,20 +62,33 @@ void attach_client_deinit(struct attach_client *a)
 {
 	free(a->program);
 	spawn_env_deinit(&a->env);
+	place_deinit(&a->place);
+}
+
+static bool has_dir(const char *const *args)
+{
+	for (; *args && strcmp(*args, "--") != 0; args++)
+		if (strcmp(*args, "--dir") == 0 || strncmp(*args, "--dir=", 6) == 0)
+			return true;
+	return false;
 }
 
 static int become(struct attach_client *a, const char *const *args, struct err *e)
 {
-	size_t n = 0;
+	size_t n = 0, to = 0;
 	while (args[n])
 		n++;
-	CLEANUP(freep) const char **argv = calloc(n + 4, sizeof(*argv));
+	CLEANUP(freep) const char **argv = calloc(n + 6, sizeof(*argv));
 	if (!argv)
 		return -ENOMEM;
-	argv[0] = a->program;
-	argv[1] = "attach";
-	argv[2] = a->ep.url;
-	memcpy(argv + 3, args, n * sizeof(*argv));
+	argv[to++] = a->program;
+	argv[to++] = "attach";
+	argv[to++] = a->ep.url;
+	if (!has_dir(args)) {
+		argv[to++] = "--dir";
+		argv[to++] = a->place.dir;
+	}
+	memcpy(argv + to, args, n * sizeof(*argv));
 	/* execve takes char *const[] for historical reasons; it does not change the strings. */
 	execve(a->program, (char *const *)(uintptr_t)argv, a->env.vars);
 	return err_errno(e, -errno, "running %s", a->program);
@@ -84,7 +98,6 @@ int attach_exec(const struct config *c, const struct repo *r, const char *const 
 		struct err *e)
 {
 	CLEANUP(attach_client_deinit) struct attach_client a = {.program = NULL};
-	CLEANUP(place_deinit) struct place place = {.dir = NULL};
 	if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))
 		return err_set(
 			e, -ENOTTY,
@@ -92,14 +105,12 @@ int attach_exec(const struct config *c, const struct repo *r, const char *const 
 			"%s` from a program",
 			r->name);
 	int rc = attach_client_init(&a, c, r, e);
-	if (rc == 0)
-		rc = place_of(c, r, &place);
 	if (rc < 0)
 		return rc;
-	rc = place_enter(&place);
+	rc = place_enter(&a.place);
 	if (rc < 0)
-		return err_errno(e, rc, "entering %s", place.dir);
-	rc = spawn_env_set(&a.env, "PWD", place.dir);
+		return err_errno(e, rc, "entering %s", a.place.dir);
+	rc = spawn_env_set(&a.env, "PWD", a.place.dir);
 	if (rc == 0)
 		rc = revive_watch(c, r, getpid(), e);
 	return rc < 0 ? rc : become(&a, args, e);

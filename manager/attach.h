@@ -6,6 +6,7 @@
 #pragma once
 #include "manager/base/err.h"
 #include "manager/config.h"
+#include "manager/place.h"
 #include "manager/registry.h"
 #include "manager/repo.h"
 #include "manager/spawn.h"
@@ -20,11 +21,12 @@ int attach_exec(const struct config *c, const struct repo *r, const char *const 
 int attach_find_program(const struct config *c, const struct repo *r, char **program,
 			struct err *e);
 
-/* A client of r's OpenCode: its program, the environment with the password; ep of the backend, which was
- * ensured. attach_client_deinit() frees, also after a failure. */
+/* A client of r's OpenCode: its program, the environment with the password, where it works; ep of the backend,
+ * which was ensured. attach_client_deinit() frees, also after a failure. */
 struct attach_client {
 	char *program; /* owned */
 	struct spawn_env env;
+	struct place place; /* the directory of its sessions */
 	struct endpoint ep;
 };
 int attach_client_init(struct attach_client *a, const struct config *c, const struct repo *r,

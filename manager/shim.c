@@ -32,7 +32,12 @@ static void call_deinit(struct call *k)
 	free(k->content);
 }
 
-/* The real program with the same arguments, or with n of add behind the verb. */
+static bool names_dir(const struct call *k, int i)
+{
+	return i >= k->args.dir_at && i < k->args.dir_at + k->args.dir_words;
+}
+
+/* The real program with the same arguments, or with n of add behind the verb, in place of the directory. */
 static int become(const struct call *k, const char *program, const struct spawn_env *env,
 		  const char *const *add, int n, struct err *e)
 {
@@ -42,7 +47,8 @@ static int become(const struct call *k, const char *program, const struct spawn_
 		return -ENOMEM;
 	argv[to++] = program;
 	for (int i = 0; i < k->argc; i++) {
-		argv[to++] = k->argv[i];
+		if (!n || !names_dir(k, i))
+			argv[to++] = k->argv[i];
 		for (int j = 0; j < n && i == k->args.verb_at; j++)
 			argv[to++] = add[j];
 	}
@@ -63,21 +69,16 @@ static int real(const struct call *k, struct err *e)
 	return rc < 0 ? rc : become(k, program, &env, NULL, 0, e);
 }
 
-/* Its own arguments for attach: all but the project, which names the repo. */
+/* The arguments are attach's, but for the project, which named the repo. */
 static int tui(const struct call *k, struct err *e)
 {
 	CLEANUP(freep) const char **args = calloc((size_t)k->argc + 1, sizeof(*args));
 	int n = 0;
 	if (!args)
 		return -ENOMEM;
-	for (int i = 0; i < k->argc; i++) {
-		if (i == k->args.dir_at || strncmp(k->argv[i], "--project=", 10) == 0)
-			continue;
-		if (strcmp(k->argv[i], "--project") == 0)
-			i++;
-		else
+	for (int i = 0; i < k->argc; i++)
+		if (!names_dir(k, i))
 			args[n++] = k->argv[i];
-	}
 	return attach_exec(k->x.config, k->r, args, e);
 }
 
@@ -87,8 +88,8 @@ static int run(const struct call *k, struct err *e)
 	int rc = attach_client_init(&a, k->x.config, k->r, e);
 	if (rc == 0)
 		rc = shimconfig_check(k->r, k->content, e);
-	const char *const add[] = {"--attach", a.ep.url};
-	return rc < 0 ? rc : become(k, a.program, &a.env, add, 2, e);
+	const char *const add[] = {"--attach", a.ep.url, "--dir", a.place.dir};
+	return rc < 0 ? rc : become(k, a.program, &a.env, add, 4, e);
 }
 
 static int serve(const struct call *k, struct err *e)

@@ -91,6 +91,13 @@ static enum shimargs_verb verb_of(const char *word)
 	return SHIMARGS_TUI;
 }
 
+static void note_dir(struct shimargs *out, const char *dir, int at, int words)
+{
+	out->dir = dir;
+	out->dir_at = at;
+	out->dir_words = words;
+}
+
 /* The verb is the first word that is neither an option nor the value of one. */
 static void find_verb(int argc, const char *const *argv, struct shimargs *out)
 {
@@ -99,8 +106,8 @@ static void find_verb(int argc, const char *const *argv, struct shimargs *out)
 		if (!is_option(argv[i])) {
 			out->verb = verb_of(argv[i]);
 			out->verb_at = out->verb == SHIMARGS_TUI ? -1 : i;
-			out->dir_at = out->verb == SHIMARGS_TUI ? i : -1;
-			out->dir = out->verb == SHIMARGS_TUI ? argv[i] : NULL;
+			if (out->verb == SHIMARGS_TUI)
+				note_dir(out, argv[i], i, 1);
 			return;
 		}
 		const struct option *o = find(argv[i], &value);
@@ -109,21 +116,22 @@ static void find_verb(int argc, const char *const *argv, struct shimargs *out)
 	}
 }
 
-static void note(struct shimargs *out, const char *name, const char *value)
+/* Option o with its value in argv[at], of so many words. */
+static void note(struct shimargs *out, const struct option *o, const char *value, int at, int words)
 {
-	if (strcmp(name, "port") == 0)
+	if (strcmp(o->name, "port") == 0)
 		out->port = value;
-	else if (strcmp(name, "hostname") == 0)
+	else if (strcmp(o->name, "hostname") == 0)
 		out->hostname = value;
-	else if (strcmp(name, "dir") == 0 || strcmp(name, "project") == 0)
-		out->dir = value;
-	else if (strcmp(name, "attach") == 0)
+	else if (strcmp(o->name, "dir") == 0 || strcmp(o->name, "project") == 0)
+		note_dir(out, value, at, words);
+	else if (strcmp(o->name, "attach") == 0)
 		out->verb = SHIMARGS_OTHER; /* to a server of the user's choice */
 }
 
 void shimargs_parse(int argc, const char *const *argv, struct shimargs *out)
 {
-	*out = (struct shimargs){.verb = SHIMARGS_TUI, .verb_at = -1, .dir_at = -1};
+	*out = (struct shimargs){.verb = SHIMARGS_TUI, .verb_at = -1};
 	find_verb(argc, argv, out);
 	if (out->verb == SHIMARGS_OTHER)
 		return;
@@ -136,14 +144,14 @@ void shimargs_parse(int argc, const char *const *argv, struct shimargs *out)
 			out->verb = SHIMARGS_OTHER;
 			return;
 		}
-		const char *arg = argv[i];
-		const struct option *o = find(arg, &value);
+		int at = i;
+		const struct option *o = find(argv[at], &value);
 		if (o && o->value && !value)
 			value = i + 1 < argc ? argv[++i] : "";
 		/* run goes through OpenCode's own parser, which names what it does not know. */
 		if ((!o || !(o->taken & bit)) && bit != RUN && !out->refused)
-			out->refused = arg;
+			out->refused = argv[at];
 		else if (o && o->value)
-			note(out, o->name, value);
+			note(out, o, value, at, i - at + 1);
 	}
 }

@@ -13,9 +13,9 @@ struct shimargs {
 	enum shimargs_verb verb;
 	int verb_at;     /* index of the verb in argv; -1: there is none */
 	const char *dir; /* borrowed; the project, or run's --dir; NULL: the working directory */
-	int dir_at;      /* index of the project in argv, which attach does not take; -1 */
-	const char *hostname; /* borrowed; serve */
-	const char *port;     /* borrowed; serve */
+	int dir_at, dir_words; /* where it stands in argv; 0 words: nowhere */
+	const char *hostname;  /* borrowed; serve */
+	const char *port;      /* borrowed; serve */
 	const char
 		*refused; /* borrowed; the first option that cannot be had with a shared backend */
 };

@@ -10,18 +10,39 @@
 
 enum { LINE_MAX_LEN = 4096 };
 
-void shimhttp_init(struct shimhttp *h, const char *username, const char *password)
+/* "x-opencode-directory: %2Fhome%2Fann%2Fweb\r\n", as encodeURIComponent() has it; NULL without memory. */
+static char *directory_line(const char *directory)
+{
+	static const char name[] = "x-opencode-directory: ";
+	char *line = malloc(sizeof(name) + 3 * strlen(directory) + 2);
+	if (!line)
+		return NULL;
+	char *to = stpcpy(line, name);
+	for (const char *s = directory; *s; s++) {
+		if (isalnum((unsigned char)*s) || strchr("-_.!~*'()", *s))
+			*to++ = *s;
+		else
+			to += sprintf(to, "%%%02X", (unsigned char)*s);
+	}
+	strcpy(to, "\r\n");
+	return line;
+}
+
+int shimhttp_init(struct shimhttp *h, const char *username, const char *password,
+		  const char *directory)
 {
 	char plain[128], coded[BASE64_SIZE(sizeof(plain))];
 	int n = snprintf(plain, sizeof(plain), "%s:%s", username, password);
 	base64_encode(plain, strnlen(plain, (size_t)n), coded);
 	explicit_bzero(plain, sizeof(plain));
-	*h = (struct shimhttp){.state = SHIMHTTP_HEAD};
-	snprintf(h->authorization, sizeof(h->authorization), "Basic %s", coded);
+	*h = (struct shimhttp){.state = SHIMHTTP_HEAD, .directory = directory_line(directory)};
+	snprintf(h->authorization, sizeof(h->authorization), "Authorization: Basic %s\r\n", coded);
+	return h->directory ? 0 : -ENOMEM;
 }
 
 void shimhttp_deinit(struct shimhttp *h)
 {
+	free(h->directory);
 	free(h->head);
 	explicit_bzero(h, sizeof(*h));
 }
@@ -116,7 +137,7 @@ static bool has_token(const char *value, const char *token)
 }
 
 struct framing {
-	bool chunked, upgrade, sized;
+	bool chunked, upgrade, sized, directory;
 	uint64_t length;
 };
 
@@ -139,6 +160,8 @@ static int framing_line(struct framing *f, const char *line)
 	}
 	if (value_of(line, "Upgrade"))
 		f->upgrade = true;
+	if (value_of(line, "x-opencode-directory"))
+		f->directory = true;
 	return 0;
 }
 
@@ -161,26 +184,28 @@ static enum shimhttp_state after_head(struct shimhttp *h, const struct framing *
 	return f->upgrade ? SHIMHTTP_UPGRADE : SHIMHTTP_HEAD;
 }
 
-/* The whole head is there: on with it, with our line behind the request line. */
+static char *next_line(char *line)
+{
+	return strchr(line, '\n') + 1;
+}
+
+/* The whole head is there: on with it, with our lines behind the request line. */
 static int pass_head(struct shimhttp *h, struct shimhttp_out *out)
 {
 	struct framing f = {0};
-	char ours[sizeof(h->authorization) + 32];
-	bool first = true;
+	char *fields = next_line(h->head);
 	int r = request_line(h->head) ? 0 : -EPROTO;
-	for (char *line = h->head, *end; r == 0 && *line; line = end) {
-		end = strchr(line, '\n') + 1;
-		if (!first)
-			r = framing_line(&f, line);
-		if (r == 0 && (first || !value_of(line, "Authorization")))
-			r = put(out, line, (size_t)(end - line));
-		if (r == 0 && first) {
-			int n = snprintf(ours, sizeof(ours), "Authorization: %s\r\n",
-					 h->authorization);
-			r = put(out, ours, (size_t)n);
-		}
-		first = false;
-	}
+	for (char *line = fields; r == 0 && *line; line = next_line(line))
+		r = framing_line(&f, line);
+	if (r == 0)
+		r = put(out, h->head, (size_t)(fields - h->head));
+	if (r == 0)
+		r = put(out, h->authorization, strlen(h->authorization));
+	if (r == 0 && !f.directory)
+		r = put(out, h->directory, strlen(h->directory));
+	for (char *line = fields; r == 0 && *line; line = next_line(line))
+		if (!value_of(line, "Authorization"))
+			r = put(out, line, (size_t)(next_line(line) - line));
 	h->head_len = 0;
 	h->state = after_head(h, &f);
 	return r;

@@ -1,7 +1,9 @@
 /*
- * The request side of one HTTP/1.x connection, passed on as it is but for one header: each request gets
- * `Authorization: Basic ...` of the backend, instead of whatever it had. So the bodies are followed
- * (Content-Length, chunked) to find where the next request begins. The answers need no parsing: they
+ * The request side of one HTTP/1.x connection, passed on as it is but for two headers: each request gets
+ * `Authorization: Basic ...` of the backend, instead of whatever it had, and unless the client names one
+ * `x-opencode-directory`, so that all sessions of a repo are in one directory whatever the backend's
+ * working directory is this moment. So the bodies are followed (Content-Length, chunked) to find where
+ * the next request begins. The answers need no parsing: they
  * come back in order on the same connection. A request that asks for an upgrade is the last one that is
  * read until it is known whether it was granted.
  *
@@ -27,14 +29,17 @@ enum shimhttp_state {
 
 struct shimhttp {
 	enum shimhttp_state state;
-	char authorization[256]; /* "Basic b3BlbmNvZGU6..." */
+	char authorization[256]; /* the header line, "Authorization: Basic b3BlbmNvZGU6...\r\n" */
+	char *directory;         /* owned; the header line */
 	char *head;              /* owned; what came of a head or a line so far */
 	size_t head_len, head_room;
 	uint64_t left;
 	unsigned matched; /* bytes of "HTTP/1.1 101" seen in the answer to an upgrade */
 };
 
-void shimhttp_init(struct shimhttp *h, const char *username, const char *password);
+/* directory as in the file system. 0 or -ENOMEM; shimhttp_deinit() frees. */
+int shimhttp_init(struct shimhttp *h, const char *username, const char *password,
+		  const char *directory);
 void shimhttp_deinit(struct shimhttp *h);
 
 /* Bytes that go on; shimhttp_out_deinit() frees. */

@@ -17,6 +17,7 @@
 #include "manager/ensure.h"
 #include "manager/password.h"
 #include "manager/peer.h"
+#include "manager/place.h"
 #include "manager/port.h"
 #include "manager/shimconfig.h"
 #include "manager/shimpump.h"
@@ -180,10 +181,14 @@ static void handle(struct shimserve *s, int client)
 		answer(client, "503 Service Unavailable", e.text);
 		return;
 	}
+	CLEANUP(place_deinit) struct place place = {.dir = NULL};
 	CLEANUP(shimhttp_deinit) struct shimhttp h = {0};
-	shimhttp_init(&h, PASSWORD_USER, password);
+	r = place_of(s->o->c, s->o->r, &place);
+	if (r == 0)
+		r = shimhttp_init(&h, PASSWORD_USER, password, place.dir);
 	explicit_bzero(password, sizeof(password));
-	r = shimpump_run(client, backend, &h);
+	if (r == 0)
+		r = shimpump_run(client, backend, &h);
 	if (r == -EPROTO)
 		answer(client, "400 Bad Request", "rrm's shim did not understand this request");
 	else if (r == -E2BIG)
