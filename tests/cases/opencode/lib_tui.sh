@@ -5,7 +5,7 @@
 	die "RRM_OPENCODE must name the opencode binary of the pinned npm package; it is '${RRM_OPENCODE-}'"
 # The real program under its own name, as on a user's PATH.
 mkdir -p "$T/real"
-ln -s "$RRM_OPENCODE" "$T/real/opencode"
+[ -e "$T/real/opencode" ] || ln -s "$RRM_OPENCODE" "$T/real/opencode"
 PATH=$T/real:$PATH
 unset TMUX TMUX_PANE OPENCODE_CONFIG_CONTENT
 export TERM=xterm-256color OPENCODE_DISABLE_AUTOUPDATE=1
