@@ -4,16 +4,23 @@
 #include "manager/base/cleanup.h"
 #include "manager/cmdutil.h"
 #include "manager/ensure.h"
+#include "manager/place.h"
 
-static int print_endpoint(const struct repo *r, const struct endpoint *ep, bool json, struct err *e)
+static int print_endpoint(const struct config *c, const struct repo *r, const struct endpoint *ep,
+			  bool json, struct err *e)
 {
 	CLEANUP(json_deletep) cJSON *j = NULL;
+	CLEANUP(place_deinit) struct place place = {.dir = NULL};
 
 	if (!json) {
 		puts(ep->url);
 		return cmd_flush(e);
 	}
 	int rc = ensure_json(r, ep, &j);
+	if (!rc)
+		rc = place_of(c, r, &place);
+	if (!rc)
+		rc = json_add_bytes(j, "directory", place.dir);
 	if (!rc)
 		rc = json_print(j);
 	return rc ? err_errno(e, rc, "printing the endpoint of %s", r->name) : cmd_flush(e);
@@ -39,7 +46,7 @@ int cmd_ensure(int argc, char **argv, struct err *e)
 	if (!rc)
 		rc = ensure_start(x.config, r, &ep, e);
 	if (!rc)
-		rc = print_endpoint(r, &ep, json, e);
+		rc = print_endpoint(x.config, r, &ep, json, e);
 	cmd_context_deinit(&x);
 	return cmd_exit(rc);
 }

@@ -1,8 +1,10 @@
 #include <stdio.h>
 
+#include "manager/base/cleanup.h"
 #include "manager/cmdutil.h"
 #include "manager/ensure.h"
 #include "manager/password.h"
+#include "manager/place.h"
 
 /* In single quotes any byte stands for itself but the quote. */
 static void print_export(const char *name, const char *value)
@@ -18,6 +20,7 @@ static void print_export(const char *name, const char *value)
 
 static int print_env(const struct cmd_context *x, const char *what, struct err *e)
 {
+	CLEANUP(place_deinit) struct place place = {.dir = NULL};
 	char password[PASSWORD_MAX];
 	const struct repo *r;
 	struct endpoint ep;
@@ -30,9 +33,13 @@ static int print_env(const struct cmd_context *x, const char *what, struct err *
 	rc = password_read(r, password);
 	if (rc)
 		return err_errno(e, rc, "reading %s/password", r->state_dir);
+	rc = place_of(x->config, r, &place);
+	if (rc)
+		return rc;
 	print_export("RRM_REPO", r->name);
 	print_export("RRM_REPO_ID", r->id);
 	print_export("RRM_ROOT", r->root);
+	print_export("RRM_DIRECTORY", place.dir);
 	print_export("RRM_URL", ep.url);
 	print_export("OPENCODE_SERVER_USERNAME", PASSWORD_USER);
 	print_export("OPENCODE_SERVER_PASSWORD", password);

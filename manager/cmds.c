@@ -38,7 +38,7 @@ const struct command manager_commands[] = {
 	{"ensure", "[--json] REPO", "start the backend of a repository unless a healthy one runs",
 	 "Prints the URL of the backend, or with --json {repo_id, name, root, url, pid, backend, "
 	 "version,\n"
-	 "state, username, password_file}.\n\n" REPO_HELP,
+	 "state, username, password_file, directory}.\n\n" REPO_HELP,
 	 cmd_ensure},
 	{"status", "[--json] [REPO]", "backends, write turns, last writes",
 	 "Per repository: state (stopped, starting, ready, failed), pid, url, uptime, memory of "
@@ -68,7 +68,8 @@ const struct command manager_commands[] = {
 	{"env", "[REPO]", "print export lines for scripts and SDK programs",
 	 "Ensures the backend and prints export lines for RRM_REPO (the name), RRM_REPO_ID, "
 	 "RRM_ROOT,\n"
-	 "RRM_URL, OPENCODE_SERVER_USERNAME and OPENCODE_SERVER_PASSWORD:\n\n"
+	 "RRM_DIRECTORY (its place in the mount when that is up, else the root), RRM_URL,\n"
+	 "OPENCODE_SERVER_USERNAME and OPENCODE_SERVER_PASSWORD:\n\n"
 	 "  eval \"$(rrm env web)\"\n\n" REPO_HELP REPO_DEFAULT,
 	 cmd_env},
 	{"run", "[REPO] -- CMD...", "run a command at home in a repository",
