@@ -98,13 +98,17 @@ int attach_exec(const struct config *c, const struct repo *r, const char *const 
 		struct err *e)
 {
 	CLEANUP(attach_client_deinit) struct attach_client a = {.program = NULL};
+	CLEANUP(freep) char *program = NULL; /* what will never work is told first */
+	int rc = attach_find_program(c, r, &program, e);
+	if (rc < 0)
+		return rc;
 	if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))
 		return err_set(
 			e, -ENOTTY,
 			"the TUI needs a terminal; run this in one, or use `rrm ensure --json "
 			"%s` from a program",
 			r->name);
-	int rc = attach_client_init(&a, c, r, e);
+	rc = attach_client_init(&a, c, r, e);
 	if (rc < 0)
 		return rc;
 	rc = place_enter(&a.place);

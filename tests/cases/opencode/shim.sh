@@ -24,7 +24,7 @@ check rrm shim install "$T/p3" >"$T/x/o" 2>"$T/x/e"
 eq "$(cat "$T/x/o")" "$T/p3/opencode" 'the path that was installed'
 grep -q "the shell finds $T/bin/opencode first" "$T/x/e" || die "no word about PATH: $(cat "$T/x/e")"
 check rrm shim install "$T/p3" 2>/dev/null >"$T/x/o"
-(PATH=$T/p3:$PATH && rrm shim install "$T/p3") >"$T/x/o" 2>"$T/x/e"
+check env PATH="$T/p3:$PATH" rrm shim install "$T/p3" >"$T/x/o" 2>"$T/x/e"
 eq "$(cat "$T/x/e")" '' 'what an install says that is in use'
 check rrm shim remove "$T/p3"
 [ ! -e "$T/p3/opencode" ] || die 'the shim is still there'
@@ -48,12 +48,12 @@ chmod +x "$T/tell/opencode"
 told() (
 	told_dir=$1
 	shift
-	cd "$told_dir" && PATH=$T/bin:$T/tell:$PATH && exec opencode "$@" 2>"$T/x/told"
+	cd "$told_dir" && exec env PATH="$T/bin:$T/tell:$PATH" opencode "$@" 2>"$T/x/told"
 )
 told_err() (
 	told_dir=$1
 	shift
-	cd "$told_dir" && PATH=$T/bin:$T/tell:$PATH && exec opencode "$@"
+	cd "$told_dir" && exec env PATH="$T/bin:$T/tell:$PATH" opencode "$@"
 )
 eq "$(told "$R/a" auth login 'a b')" '<auth><login><a b> ' 'another verb'
 eq "$(told "$R/a" --version)" '<--version> ' 'the version'
@@ -165,7 +165,11 @@ write_config '{"start_timeout_ms": 1, "backend": "opencode"}'
 check rrm stop a
 fails_with 'starting backend for a: ' sh -c 'cd "$0" && exec opencode serve' "$R/a"
 write_config '{"backend": "embedded"}'
-fails_with 'has no TUI' sh -c 'cd "$0" && exec opencode serve' "$R/a"
+fails_with 'has no TUI: "backend" is "embedded"' sh -c 'cd "$0" && exec opencode serve' "$R/a"
+fails_with 'has no TUI: "backend" is "embedded"' rrm attach a
+write_config '{"opencode_command": "no-such-program"}'
+fails_with '"no-such-program" is not found on PATH' rrm attach a
+eq "$(status_of rrm attach --continue)" 2 'status with an option of the TUI in front of --'
 
 # --- the TUI -------------------------------------------------------------------------------------
 
