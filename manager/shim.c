@@ -167,7 +167,10 @@ static int dispatch(struct call *k, struct err *e)
 		rc = shimconfig_offer(k->r, k->content, e);
 	if (rc < 0)
 		return rc;
-	return k->args.verb == SHIMARGS_RUN ? run(k, e) : tui(k, e);
+	rc = k->args.verb == SHIMARGS_RUN ? run(k, e) : tui(k, e);
+	/* Still here, so it failed: perhaps because OpenCode does not take that configuration. */
+	shimconfig_withdraw(k->r, k->content);
+	return rc;
 }
 
 int shim_run(int argc, const char *const *argv, struct err *e)
