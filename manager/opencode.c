@@ -527,8 +527,10 @@ int opencode_leave(struct spawn_env *env)
 					    "RRM_USER_ENV",        "RRM_REPO_ID"};
 	CLEANUP(json_deletep) cJSON *outer = outer_env();
 	int rc = 0;
-	for (int i = 0; rc == 0 && outer && i < N_ISOLATED; i++)
-		rc = spawn_env_set(env, isolated[i].name, json_str(outer, isolated[i].name, NULL));
+	for (int i = 0; rc == 0 && outer && i < N_ISOLATED; i++) {
+		const char *value = json_str(outer, isolated[i].name, "");
+		rc = spawn_env_set(env, isolated[i].name, *value ? value : NULL);
+	}
 	for (size_t i = 0; rc == 0 && i < sizeof(marks) / sizeof(marks[0]); i++)
 		rc = spawn_env_set(env, marks[i], NULL);
 	return rc;

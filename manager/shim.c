@@ -41,7 +41,8 @@ static bool names_dir(const struct call *k, int i)
 static int become(const struct call *k, const char *program, const struct spawn_env *env,
 		  const char *const *add, int n, struct err *e)
 {
-	CLEANUP(freep) const char **argv = calloc((size_t)k->argc + (size_t)n + 2, sizeof(*argv));
+	size_t count = (size_t)k->argc + (size_t)n + 2;
+	CLEANUP(freep) const char **argv = calloc(count, sizeof(*argv));
 	int to = 0;
 	if (!argv)
 		return -ENOMEM;

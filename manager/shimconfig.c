@@ -51,7 +51,7 @@ static int read_content(const struct repo *r, char **text)
 static bool is_content(const struct repo *r, const char *text)
 {
 	CLEANUP(freep) char *now = NULL;
-	return read_content(r, &now) == 0 && strcmp(now, text) == 0;
+	return read_content(r, &now) == 0 && now && strcmp(now, text) == 0;
 }
 
 static int refusal(const struct repo *r, struct err *e)

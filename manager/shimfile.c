@@ -95,7 +95,7 @@ int shimfile_install(const char *dir, char **path, struct err *e)
 	if (r < 0)
 		return err_errno(e, r, "making %s", dir);
 	CLEANUP(closep) int fd = open_dir(dir, &at, e);
-	if (fd < 0)
+	if (fd < 0 || !at)
 		return fd;
 	r = look(fd, at, e);
 	if (r >= 0)
@@ -115,7 +115,7 @@ int shimfile_remove(const char *dir, struct err *e)
 	CLEANUP(closep) int fd = open_dir(dir, &at, e);
 	if (fd == -ENOENT)
 		return 0;
-	if (fd < 0)
+	if (fd < 0 || !at)
 		return fd;
 	int r = look(fd, at, e);
 	if (r == 1 && unlinkat(fd, "opencode", 0) < 0)

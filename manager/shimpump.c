@@ -12,20 +12,20 @@ enum { CHUNK = 64 << 10 };
 struct pump {
 	int client, backend;
 	struct shimhttp *h;
-	char *in; /* owned, CHUNK bytes: from the client, not yet understood */
+	char in[CHUNK]; /* from the client, not yet understood */
 	size_t in_at, in_len;
 	struct shimhttp_out up; /* understood, to the backend */
 	size_t up_at;
-	char *down; /* owned, CHUNK bytes: to the client */
+	char down[CHUNK]; /* to the client */
 	size_t down_at, down_len;
 	bool backend_ended;
 };
 
-static void pump_deinit(struct pump *p)
+static void pump_freep(struct pump **p)
 {
-	free(p->in);
-	free(p->down);
-	shimhttp_out_deinit(&p->up);
+	if (*p)
+		shimhttp_out_deinit(&(*p)->up);
+	free(*p);
 }
 
 /* Bytes moved; 0 at the end of file; -EAGAIN. */
@@ -146,16 +146,18 @@ static int unblock(int fd)
 
 int shimpump_run(int client, int backend, struct shimhttp *h)
 {
-	CLEANUP(pump_deinit)
-	struct pump p = {.client = client, .backend = backend, .h = h};
-	p.in = malloc(CHUNK);
-	p.down = malloc(CHUNK);
-	int r = p.in && p.down ? unblock(client) : -ENOMEM;
+	CLEANUP(pump_freep) struct pump *p = calloc(1, sizeof(*p));
+	if (!p)
+		return -ENOMEM;
+	p->client = client;
+	p->backend = backend;
+	p->h = h;
+	int r = unblock(client);
 	if (r == 0)
 		r = unblock(backend);
 	if (r == 0)
 		r = 1;
 	while (r == 1)
-		r = step(&p);
+		r = step(p);
 	return r;
 }
