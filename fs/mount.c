@@ -301,6 +301,7 @@ static void tear_down(struct overlay *o)
 	o->fds = fdcache_free(o->fds);
 	o->nodes = nodes_free(o->nodes);
 	toucher_stop(&o->toucher);
+	supervisor_stop(&o->supervisor);
 }
 
 static void register_roots(const struct config *c)
@@ -404,6 +405,7 @@ int mount_serve(struct config *c, const struct options *opt, int *ready_fd, stru
 		.ready_fd = ready_fd,
 		.stop_fd = -1,
 		.handles_lock = PTHREAD_MUTEX_INITIALIZER,
+		.supervisor = {.lifeline = -1},
 	};
 	sigset_t set;
 	sigemptyset(&set);
@@ -414,6 +416,8 @@ int mount_serve(struct config *c, const struct options *opt, int *ready_fd, stru
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	int rc = toucher_start(&o.toucher); /* while there is no thread yet */
+	if (rc == 0)
+		rc = supervisor_start(&o.supervisor, c);
 	register_roots(c);
 	if (rc == 0)
 		rc = build(&o, e);

@@ -25,6 +25,7 @@
 #include "fs/node.h"
 #include "fs/toucher.h"
 #include "manager/config.h"
+#include "manager/supervisor.h"
 #include "router/router.h"
 
 struct coherence;
@@ -49,8 +50,9 @@ struct overlay {
 	dev_t under_dev; /* the directory that holds the mountpoint, and its name there: */
 	ino_t under_ino; /* hidden in the tree, for to stat it would ask ourselves */
 	char under_name[NODE_NAME_MAX];
-	struct toucher toucher;   /* the process that touches the mount for us */
-	bool privileged;          /* runs as root: acts for the caller */
+	struct supervisor supervisor; /* the process that looks after the backends */
+	struct toucher toucher;       /* the process that touches the mount for us */
+	bool privileged;              /* runs as root: acts for the caller */
 	_Atomic bool initialized; /* the kernel said INIT: before that it has nothing to forget */
 	_Atomic bool stopping;    /* loop_stop() was called */
 	bool detached; /* written by the thread that calls loop_stop(): unmounted already */

@@ -65,7 +65,9 @@ static bool older_than(const struct stat *st, int days)
 	return st->st_mtime < time(NULL) - (time_t)days * DAY_S;
 }
 
-static void clear_entry(struct gc *g, const struct repo *r, const struct endpoint *ep)
+/* why NULL: its process is gone; else it is ended. */
+static void clear_entry(struct gc *g, const struct repo *r, const struct endpoint *ep,
+			const char *reason)
 {
 	CLEANUP(freep) char *path = path_join(r->state_dir, "registry.json");
 	char why[64];
@@ -79,7 +81,7 @@ static void clear_entry(struct gc *g, const struct repo *r, const struct endpoin
 		return;
 	}
 	snprintf(why, sizeof(why), "its backend, pid %d, is gone", (int)ep->pid);
-	say(g, "registry entry", path ? path : r->state_dir, why);
+	say(g, "registry entry", path ? path : r->state_dir, reason ? reason : why);
 }
 
 static void clear_socket(struct gc *g, const struct repo *r)
@@ -116,10 +118,12 @@ static bool clear_backend(struct gc *g, const struct repo *r)
 	if (start_lock(r, clock_mono_ms(), &lock, NULL))
 		return true;
 	int known = registry_read(r, &ep, &alive, NULL);
-	if (!known && alive)
+	if (!known && alive && registry_root(r, &ep) == REGISTRY_ROOT_GONE)
+		clear_entry(g, r, &ep, "its repository's directory is gone");
+	else if (!known && alive)
 		return true;
-	if (!known && !worth_keeping(&ep))
-		clear_entry(g, r, &ep);
+	else if (!known && !worth_keeping(&ep))
+		clear_entry(g, r, &ep, NULL);
 	clear_socket(g, r);
 	return false;
 }

@@ -70,12 +70,20 @@ static void print_turn(const cJSON *turn)
 	}
 }
 
+static void print_text(const char *what, const char *text)
+{
+	if (!text)
+		return;
+	printf("    %s: ", what);
+	cmd_print_bytes(stdout, text);
+	putchar('\n');
+}
+
 static void print_one(const cJSON *j, int wide)
 {
 	CLEANUP(freep) char *name = NULL;
 	const cJSON *memory = cJSON_GetObjectItemCaseSensitive(j, "memory");
 	const cJSON *last = cJSON_GetObjectItemCaseSensitive(j, "last_write");
-	const char *error = json_str(j, "last_error", NULL);
 
 	json_get_bytes(j, "name", &name);
 	cmd_print_bytes(stdout, name ? name : "");
@@ -101,11 +109,14 @@ static void print_one(const cJSON *j, int wide)
 		print_who(cJSON_GetObjectItemCaseSensitive(last, "actor"));
 		putchar('\n');
 	}
-	if (error) {
-		fputs("    last error: ", stdout);
-		cmd_print_bytes(stdout, error);
+	const cJSON *restart = cJSON_GetObjectItemCaseSensitive(j, "last_restart");
+	if (cJSON_IsObject(restart)) {
+		printf("    last restart: %s ", json_str(restart, "ts", ""));
+		cmd_print_bytes(stdout, json_str(restart, "why", ""));
 		putchar('\n');
 	}
+	print_text("notice", json_str(j, "notice", NULL));
+	print_text("last error", json_str(j, "last_error", NULL));
 }
 
 static void print_table(const cJSON *all)

@@ -48,12 +48,26 @@ const struct command manager_commands[] = {
 	 "With --json an array, one object a repository.\n\n" REPO_HELP
 	 "Without REPO: all of them.\n",
 	 cmd_status},
-	{"stop", "REPO... | --all", "stop backends",
+	{"stop", "[--if-idle[=SECONDS]] REPO... | --all", "stop backends",
 	 "TERM to the whole process group, KILL after 5 s; no child survives. Not running is "
-	 "success.\n\n" REPO_HELP,
+	 "success.\n\n"
+	 "  --if-idle[=SECONDS]  only one that nobody is connected to, whose sessions are not at "
+	 "work "
+	 "and that\n"
+	 "                       was not used for SECONDS (default 2); exit 3 with the reason when "
+	 "it "
+	 "is in use\n\n" REPO_HELP,
 	 cmd_stop},
-	{"restart", "REPO", "stop a backend and start it on the same port",
-	 "An attached terminal reconnects by itself.\n\n" REPO_HELP, cmd_restart},
+	{"restart", "[--if-dead | --if-quiet[=REASON]] REPO",
+	 "stop a backend and start it on the same port",
+	 "An attached terminal reconnects by itself.\n\n"
+	 "  --if-dead            only one that ended without having been stopped; after 0, 1, 2, 4 "
+	 "s, "
+	 "and not\n"
+	 "                       after the third time within a minute\n"
+	 "  --if-quiet[=REASON]  only one whose sessions are not at work, else exit 3; rrm status "
+	 "shows REASON\n\n" REPO_HELP,
+	 cmd_restart},
 	{"attach", "[REPO] [-- ARGS]",
 	 "OpenCode's terminal interface on the backend of a repository",
 	 "Ensures the backend and becomes `opencode attach` to it, in the repository's place in "

@@ -43,6 +43,7 @@ static const struct field fields[] = {
 	{"undo_keep_days", FIELD_NUMBER, offsetof(struct config, undo_keep_days)},
 	{"max_memory_mib", FIELD_NUMBER, offsetof(struct config, max_memory_mib)},
 	{"max_backends", FIELD_NUMBER, offsetof(struct config, max_backends)},
+	{"memory_every_s", FIELD_NUMBER, offsetof(struct config, memory_every_s)},
 	{"policy", FIELD_POLICY, 0},
 };
 enum { N_FIELDS = sizeof(fields) / sizeof(fields[0]) };
@@ -390,6 +391,7 @@ static int set_defaults(struct config *c, const char *home, struct err *e)
 	c->linger_ms = 20;
 	c->max_turn_ms = 2000;
 	c->start_timeout_ms = 30000;
+	c->memory_every_s = 30;
 	c->undo_keep_mib = 512;
 	c->undo_keep_days = 14;
 	c->opencode_command = strdup("opencode");

@@ -31,6 +31,7 @@ struct config {
 	uint32_t undo_keep_mib, undo_keep_days;
 	uint32_t max_memory_mib;             /* per backend; 0: no limit */
 	uint32_t max_backends;               /* 0: no limit */
+	uint32_t memory_every_s;             /* 30: samples in memory.jsonl; 0: none */
 	struct config_repo_policy *policies; /* owned */
 	unsigned n_policies;
 };

@@ -26,26 +26,43 @@ int ensure_warm(const struct config *c, const struct repo *r, int probe_ms, stru
 
 /*
  * As above, or starts one: single flight between processes by <state>/start.lock (30 at once start
- * one; the others wait and then find it warm). Bounded by start_timeout_ms: -ETIMEDOUT, or the error
- * of the start, with a sentence that holds the end of the backend's own output.
+ * one; the others wait and then find it warm). Bounded by start_timeout_ms, and as much again where
+ * many OpenCodes start at once (startslot.h): -ETIMEDOUT, or the error of the start, with a sentence
+ * that holds the end of the backend's own output.
  */
 int ensure_start(const struct config *c, const struct repo *r, struct endpoint *ep, struct err *e);
 
-/* See above. Blocks up to start_timeout_ms and a little. Any thread; no lock may be held. */
+/* See above. Blocks up to twice start_timeout_ms and a little. Any thread; no lock may be held. */
 int ensure_running(const struct config *c, const struct repo *r, struct endpoint *ep,
 		   struct err *e);
 
 /*
  * Stops a backend: TERM to its process group, KILL after 5 s, and whatever of its tree survives in
- * other sessions (children by ppid, OPENCODE_PID in their environment). Clears registry, port and
- * socket. Not running is success.
+ * other sessions (children by ppid, OPENCODE_PID in their environment) or in its systemd scope. Clears
+ * registry, port and socket. Not running is success.
  */
 int ensure_stop(const struct config *c, const struct repo *r, struct err *e);
 
-/* Both in one, under one start.lock, and on the same port, so that attached clients reconnect. Starts it
- * when it was not running. For short-lived programs, as ensure_start(). */
-int ensure_restart(const struct config *c, const struct repo *r, struct endpoint *ep,
-		   struct err *e);
+/*
+ * The same unless it is in use (idle.h) or was used within unused_ms: then IDLE_IN_USE with a sentence.
+ * Whoever ensures it at the same time finds it running, or gets a new one.
+ * Waits at most wait_ms for whoever starts or stops it.
+ */
+int ensure_stop_if_idle(const struct config *c, const struct repo *r, int64_t unused_ms,
+			uint64_t wait_ms, struct err *e);
+
+/*
+ * Both in one, under one start.lock, and on the same port, so that attached clients reconnect. Starts it
+ * when it was not running. why: only unless a session is at work in it (else IDLE_IN_USE with a
+ * sentence), and `rrm status` tells the reason; NULL: in any case. For short-lived programs, as
+ * ensure_start().
+ */
+int ensure_restart(const struct config *c, const struct repo *r, const char *why,
+		   struct endpoint *ep, struct err *e);
+
+/* What ensure_start() does under start.lock, which the caller holds. */
+int ensure_locked(const struct config *c, const struct repo *r, uint64_t deadline_ms,
+		  struct endpoint *ep, struct err *e);
 
 /* What `rrm ensure --json` prints: {repo_id, name, root, url, pid, backend, version, state, username,
  * password_file}. *out owned. 0 or -ENOMEM. */

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -15,6 +16,38 @@
 
 enum { REGISTRY_JSON_MAX = 64 << 10 };
 
+void registry_add_death(struct endpoint *ep, int64_t now_ms)
+{
+	if (ep->n_deaths == POLICY_DEATHS) {
+		memmove(ep->deaths_ms, ep->deaths_ms + 1,
+			(POLICY_DEATHS - 1) * sizeof(ep->deaths_ms[0]));
+		ep->n_deaths--;
+	}
+	ep->deaths_ms[ep->n_deaths++] = now_ms;
+}
+
+enum registry_root registry_root(const struct repo *r, const struct endpoint *ep)
+{
+	struct stat st;
+	if (stat(r->root, &st) < 0)
+		return errno == ENOENT || errno == ENOTDIR ? REGISTRY_ROOT_GONE
+							   : REGISTRY_ROOT_SAME;
+	if (!S_ISDIR(st.st_mode))
+		return REGISTRY_ROOT_GONE;
+	if (ep->root_ino == 0 || (st.st_dev == ep->root_dev && st.st_ino == ep->root_ino))
+		return REGISTRY_ROOT_SAME;
+	return REGISTRY_ROOT_REPLACED;
+}
+
+int registry_root_gone(const struct repo *r, struct err *e)
+{
+	return err_set(
+		e, -ENOENT,
+		"its directory %s is gone; if it was moved, run rrm add where it is now; rrm "
+		"remove %s forgets it",
+		r->root, r->name);
+}
+
 static int open_state(const struct repo *r)
 {
 	int fd = open(r->state_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -24,6 +57,29 @@ static int open_state(const struct repo *r)
 static void copy(char *to, size_t size, const cJSON *j, const char *key)
 {
 	snprintf(to, size, "%s", json_str(j, key, ""));
+}
+
+static void fill_life(struct endpoint *ep, const cJSON *j)
+{
+	const cJSON *program = cJSON_GetObjectItemCaseSensitive(j, "program"), *item;
+	const cJSON *deaths = cJSON_GetObjectItemCaseSensitive(j, "deaths_ms");
+	CLEANUP(freep) char *path = NULL;
+	if (json_get_bytes(program, "path", &path) == 0 && path)
+		snprintf(ep->program.path, sizeof(ep->program.path), "%s", path);
+	ep->program.dev = (uint64_t)json_int(program, "dev", 0);
+	ep->program.ino = (uint64_t)json_int(program, "ino", 0);
+	ep->program.size = json_int(program, "size", 0);
+	ep->program.mtime_ms = json_int(program, "mtime_ms", 0);
+	ep->root_dev = (uint64_t)json_int(j, "root_dev", 0);
+	ep->root_ino = (uint64_t)json_int(j, "root_ino", 0);
+	copy(ep->scope, sizeof(ep->scope), j, "scope");
+	ep->died = json_bool(j, "died", false);
+	cJSON_ArrayForEach (item, deaths)
+		if (cJSON_IsNumber(item))
+			registry_add_death(ep, (int64_t)item->valuedouble);
+	ep->retry_at_ms = json_int(j, "retry_at_ms", 0);
+	ep->restarted_ms = json_int(j, "restarted_ms", 0);
+	copy(ep->restarted_why, sizeof(ep->restarted_why), j, "restarted_why");
 }
 
 /* NULL, or a word for what is wrong. */
@@ -52,6 +108,7 @@ static const char *fill(struct endpoint *ep, const cJSON *j, const struct repo *
 	ep->pid = (pid_t)pid;
 	ep->port = (int)port;
 	ep->start_time = (uint64_t)start;
+	fill_life(ep, j);
 	return NULL;
 }
 
@@ -66,12 +123,16 @@ static int set_aside(int dirfd, const struct repo *r, const char *why)
 	return -ENOENT;
 }
 
-static bool is_alive(const struct endpoint *ep)
+bool registry_this_boot(const struct endpoint *ep)
 {
 	char boot_id[40];
 
-	return ep->pid > 0 && !proc_boot_id(boot_id, sizeof(boot_id)) &&
-	       !strcmp(boot_id, ep->boot_id) && proc_alive(ep->pid, ep->start_time);
+	return !proc_boot_id(boot_id, sizeof(boot_id)) && !strcmp(boot_id, ep->boot_id);
+}
+
+static bool is_alive(const struct endpoint *ep)
+{
+	return ep->pid > 0 && registry_this_boot(ep) && proc_alive(ep->pid, ep->start_time);
 }
 
 int registry_read(const struct repo *r, struct endpoint *out, bool *alive, struct err *e)
@@ -100,6 +161,43 @@ int registry_read(const struct repo *r, struct endpoint *out, bool *alive, struc
 	return 0;
 }
 
+static int add_program(cJSON *j, const struct endpoint_program *p)
+{
+	cJSON *o = p->path[0] ? cJSON_AddObjectToObject(j, "program") : NULL;
+	if (!p->path[0])
+		return 0;
+	if (!o || json_add_bytes(o, "path", p->path) || json_add_int(o, "dev", (int64_t)p->dev) ||
+	    json_add_int(o, "ino", (int64_t)p->ino) || json_add_int(o, "size", p->size))
+		return -ENOMEM;
+	return json_add_int(o, "mtime_ms", p->mtime_ms);
+}
+
+/* What most backends never have is left out: every warm ensure parses this file. */
+static int add_life(cJSON *j, const struct endpoint *ep)
+{
+	int rc = add_program(j, &ep->program);
+	if (!rc && ep->scope[0])
+		rc = json_add_str(j, "scope", ep->scope);
+	if (!rc && ep->died)
+		rc = json_add_bool(j, "died", true);
+	cJSON *deaths = !rc && ep->n_deaths ? cJSON_AddArrayToObject(j, "deaths_ms") : NULL;
+	for (unsigned i = 0; !rc && i < ep->n_deaths; i++) {
+		/* below 2^53 */
+		cJSON *item = cJSON_CreateNumber((double)ep->deaths_ms[i]);
+		if (!item || !cJSON_AddItemToArray(deaths, item)) {
+			cJSON_Delete(item);
+			rc = -ENOMEM;
+		}
+	}
+	if (!rc && ep->retry_at_ms)
+		rc = json_add_int(j, "retry_at_ms", ep->retry_at_ms);
+	if (!rc && ep->restarted_ms)
+		rc = json_add_int(j, "restarted_ms", ep->restarted_ms);
+	if (!rc && ep->restarted_why[0])
+		rc = json_add_str(j, "restarted_why", ep->restarted_why);
+	return rc;
+}
+
 static cJSON *to_json(const struct repo *r, const struct endpoint *ep)
 {
 	cJSON *j = cJSON_CreateObject();
@@ -110,7 +208,9 @@ static cJSON *to_json(const struct repo *r, const struct endpoint *ep)
 	    !json_add_str(j, "boot_id", ep->boot_id) && !json_add_int(j, "port", ep->port) &&
 	    !json_add_str(j, "url", ep->url) && !json_add_str(j, "backend", ep->backend) &&
 	    !json_add_str(j, "version", ep->version) && !json_add_str(j, "state", ep->state) &&
-	    !json_add_str(j, "started", ep->started) && !json_add_str(j, "error", ep->error))
+	    !json_add_str(j, "started", ep->started) && !json_add_str(j, "error", ep->error) &&
+	    !json_add_int(j, "root_dev", (int64_t)ep->root_dev) &&
+	    !json_add_int(j, "root_ino", (int64_t)ep->root_ino) && !add_life(j, ep))
 		return j;
 	cJSON_Delete(j);
 	return NULL;

@@ -10,50 +10,14 @@
 #include <sys/wait.h>
 
 #include "manager/base/cleanup.h"
-#include "manager/base/clock.h"
 #include "manager/base/log.h"
 #include "manager/base/path.h"
-#include "manager/ensure.h"
-#include "manager/start.h"
+#include "manager/recover.h"
 
 enum {
 	LOOK_MS = 1000, /* how often a backend that is not there is looked for */
-	BACKOFF_MS = 250,
-	CRASHES_MAX = 3,
-	CRASHES_WITHIN_MS = 60000,
+	SOON_MS = 250,
 };
-
-struct crashes {
-	uint64_t at_ms[CRASHES_MAX]; /* the last ones, oldest first */
-};
-
-/* Notes one; false when there were too many lately. */
-static bool crashes_note(struct crashes *k, uint64_t now_ms)
-{
-	bool too_many = k->at_ms[0] && now_ms - k->at_ms[0] < CRASHES_WITHIN_MS;
-	memmove(k->at_ms, k->at_ms + 1, sizeof(k->at_ms) - sizeof(k->at_ms[0]));
-	k->at_ms[CRASHES_MAX - 1] = now_ms;
-	return !too_many;
-}
-
-/* Whether the backend is dead and nobody stopped it. Who stops or starts it holds the lock meanwhile. */
-static bool crashed(const struct config *c, const struct repo *r)
-{
-	CLEANUP(closep) int lock = -1;
-	struct endpoint ep;
-	bool alive;
-	if (start_lock(r, clock_mono_ms() + c->start_timeout_ms, &lock, NULL) < 0)
-		return false;
-	return registry_read(r, &ep, &alive, NULL) == 0 && !alive &&
-	       strcmp(ep.state, "failed") != 0;
-}
-
-/* Starts a crashed backend again, on its port. */
-static int recover(const struct config *c, const struct repo *r, struct err *e)
-{
-	struct endpoint ep;
-	return ensure_running(c, r, &ep, e);
-}
 
 /* Until backend (0: none) or client ends, or ms have passed. False when it was the client. */
 static bool wait_ends(int client, pid_t backend, int ms)
@@ -61,35 +25,36 @@ static bool wait_ends(int client, pid_t backend, int ms)
 	CLEANUP(closep) int fd = backend > 0 ? (int)syscall(SYS_pidfd_open, backend, 0) : -1;
 	struct pollfd p[2] = {{.fd = client, .events = POLLIN}, {.fd = fd, .events = POLLIN}};
 	/* A look now and then also where a pid was reused in between. */
-	poll(p, 2, backend > 0 && fd < 0 ? BACKOFF_MS : ms);
+	poll(p, 2, backend > 0 && fd < 0 ? SOON_MS : ms);
 	return !(p[0].revents & (POLLIN | POLLHUP | POLLERR));
+}
+
+/* Not there, and not because somebody stopped it or because it failed too often. */
+static bool is_dead(const struct repo *r, struct endpoint *ep, bool *alive)
+{
+	*alive = false;
+	if (registry_read(r, ep, alive, NULL) < 0 || *alive)
+		return false;
+	return strcmp(ep->state, "failed") != 0 || ep->retry_at_ms != 0;
 }
 
 static void watch(const struct config *c, const struct repo *r, int client)
 {
-	struct crashes k = {{0}};
 	for (;;) {
 		struct endpoint ep;
 		struct err e = ERR_INIT;
-		bool alive = false;
-		int known = registry_read(r, &ep, &alive, NULL);
-		bool dead = known == 0 && !alive;
+		bool alive, dead = is_dead(r, &ep, &alive);
 		if (!wait_ends(client, alive ? ep.pid : 0,
 			       alive  ? 10 * LOOK_MS
-			       : dead ? BACKOFF_MS
+			       : dead ? 0
 				      : LOOK_MS))
 			return;
-		if (!dead || !crashed(c, r))
+		if (!dead)
 			continue;
-		if (!crashes_note(&k, clock_mono_ms())) {
-			log_warn("event=revive repo=%s error=\"it crashed too often; rrm ensure %s "
-				 "starts it again\"",
-				 r->id, r->name);
-			return;
-		}
-		if (recover(c, r, &e) < 0)
+		int rc = recover_backend(c, r, &e);
+		if (rc < 0)
 			log_warn("event=revive repo=%s error=\"%s\"", r->id, e.text);
-		else
+		else if (rc == 0)
 			log_info("event=revive repo=%s", r->id);
 	}
 }

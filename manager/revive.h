@@ -1,9 +1,7 @@
 /*
  * A backend whose TUI is attached comes back after a crash, also where no rrm-mount looks after it: a
- * small process beside the TUI waits for the end of either. A backend that died with its registry entry
- * still there crashed, and is ensured again, on its port; one that was stopped has none, and is left
- * alone until somebody starts it. Three crashes within a minute are too many: then it gives up, and says
- * so in backend.log.
+ * small process beside the TUI waits for the end of either. What it finds dead it recovers (recover.h):
+ * one that was stopped is left alone until somebody starts it, and so is one that failed too often.
  */
 #pragma once
 #include <sys/types.h>

@@ -1,6 +1,5 @@
 #include "manager/start.h"
 
-#include <ctype.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
@@ -10,10 +9,9 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include "manager/backendlog.h"
 #include "manager/base/cleanup.h"
 #include "manager/base/clock.h"
-#include "manager/base/file.h"
-#include "manager/base/json.h"
 #include "manager/base/log.h"
 #include "manager/base/path.h"
 #include "manager/base/proc.h"
@@ -23,18 +21,19 @@
 #include "manager/password.h"
 #include "manager/port.h"
 #include "manager/program.h"
+#include "manager/room.h"
+#include "manager/scope.h"
 #include "manager/spawn.h"
+#include "manager/startslot.h"
 #include "manager/stop.h"
 
 enum {
-	LOG_MAX = 4 << 20,
-	TAIL_BYTES = 4096,
-	TAIL_LINES = 12,
-	TAIL_TEXT = 1024,
+	TAIL_TEXT = 1024 + 64,
 	PORT_TRIES = 4,
 	PROBE_MS = 2000,
 	GATEWAY_MS = 10000, /* from the booted instance to the gateway, 12 at once on 2 cores */
 	FAILED_GRACE_MS = 2000,
+	SCOPE_MS = 5000, /* for systemd to make a scope; then it is done without */
 };
 
 /* One start, with all that its steps share. */
@@ -42,9 +41,12 @@ struct start {
 	const struct config *c;
 	const struct repo *r;
 	struct endpoint *ep;
-	char *program; /* owned */
+	const struct endpoint *before; /* what was known of its predecessor; NULL */
+	char *program;                 /* owned */
 	char password[PASSWORD_MAX];
 	char socket[PATH_MAX];
+	int slot; /* of startslot.h, until it is ready */
+	int room; /* lock of room_make(), until the process is noted */
 	int log_fd;
 	off_t log_from; /* where this start's output begins */
 	uint64_t deadline_ms;
@@ -56,6 +58,8 @@ struct start {
 static void start_deinit(struct start *s)
 {
 	free(s->program);
+	closep(&s->slot);
+	closep(&s->room);
 	closep(&s->log_fd);
 }
 
@@ -102,90 +106,15 @@ static int choose_program(struct start *s, struct err *e)
 	return rc;
 }
 
-static int open_log(struct start *s, struct err *e)
-{
-	CLEANUP(freep) char *path = path_join(s->r->state_dir, "backend.log");
-	CLEANUP(freep) char *old = path_join(s->r->state_dir, "backend.log.1");
-	if (!path || !old)
-		return -ENOMEM;
-	struct stat st;
-	if (stat(path, &st) == 0 && st.st_size > LOG_MAX && rename(path, old) < 0)
-		return err_errno(e, -errno, "moving %s to %s", path, old);
-	/* Read back for the tail, so O_RDWR. */
-	s->log_fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-	if (s->log_fd < 0)
-		return err_errno(e, -errno, "opening %s", path);
-	s->log_from = lseek(s->log_fd, 0, SEEK_END);
-	return 0;
-}
-
-/* Copies text, cut to size between characters. Bytes that are no UTF-8 become '?', for the registry. */
-static void copy_text(char *out, size_t size, const char *text)
-{
-	size_t n = strnlen(text, size - 1);
-	memcpy(out, text, n);
-	for (int cut = 0; cut < 3 && n > 0 && !json_utf8_valid(out, n); cut++)
-		n--;
-	out[n] = '\0';
-	for (size_t i = 0; !json_utf8_valid(out, n) && i < n; i++)
-		if ((unsigned char)out[i] >= 0x80)
-			out[i] = '?';
-}
-
-/* Terminal control sequences and control bytes out, lines joined by " | ". */
-static void one_line(const char *text, size_t len, char *out, size_t size)
-{
-	size_t n = 0;
-	for (size_t i = 0; i < len && n + 4 < size; i++) {
-		unsigned char ch = (unsigned char)text[i];
-		if (ch == 0x1b && i + 1 < len && text[i + 1] == '[') {
-			for (i += 2; i < len && !isalpha((unsigned char)text[i]); i++)
-				;
-		} else if (ch == '\n') {
-			if (n > 0 && i + 1 < len)
-				n += (size_t)snprintf(out + n, size - n, " | ");
-		} else if (ch >= 0x20 && ch != 0x7f) {
-			out[n++] = text[i];
-		}
-	}
-	out[n] = '\0';
-}
-
-/* "it printed: ..." with the last lines of this start's output. */
-static void output_tail(const struct start *s, char *out, size_t size)
-{
-	char buf[TAIL_BYTES];
-	off_t end = lseek(s->log_fd, 0, SEEK_END);
-	off_t from = end - s->log_from > TAIL_BYTES ? end - TAIL_BYTES : s->log_from;
-	ssize_t n = end > from ? pread(s->log_fd, buf, sizeof(buf), from) : 0;
-	while (n > 0 && isspace((unsigned char)buf[n - 1]))
-		n--;
-	ssize_t begin = n;
-	for (int lines = 0; begin > 0 && n - begin < TAIL_TEXT; begin--)
-		if (buf[begin - 1] == '\n' && ++lines == TAIL_LINES)
-			break;
-	if (n <= 0) {
-		snprintf(out, size, "it printed nothing");
-		return;
-	}
-	int k = snprintf(out, size, "it printed: ");
-	one_line(buf + begin, (size_t)(n - begin), out + k, size - (size_t)k);
-}
-
 static int start_init(struct start *s, struct err *e)
 {
-	struct stat st;
-	if (stat(s->r->root, &st) < 0)
-		return err_set(
-			e, -errno,
-			"%s cannot be looked at (%s); if it was moved, run rrm add where it is "
-			"now; rrm remove %s forgets it",
-			s->r->root, err_name(errno), s->r->name);
+	if (registry_root(s->r, s->ep) == REGISTRY_ROOT_GONE)
+		return registry_root_gone(s->r, e);
 	int rc = registry_gateway_socket(s->r, s->socket, sizeof(s->socket), e);
 	if (rc == 0)
 		rc = password_make(s->r, s->password, e);
 	if (rc == 0)
-		rc = open_log(s, e);
+		rc = backendlog_open(s->r, &s->log_fd, &s->log_from, e);
 	return rc;
 }
 
@@ -195,7 +124,10 @@ static int note_starting(void *arg, pid_t pid, uint64_t start, struct err *e)
 	struct start *s = arg;
 	s->ep->pid = pid;
 	s->ep->start_time = start;
-	return registry_write(s->r, s->ep, e);
+	int rc = registry_write(s->r, s->ep, e);
+	if (s->room >= 0)
+		close(steal_fd(&s->room)); /* from here on it is counted */
+	return rc;
 }
 
 static int build_env(struct start *s, struct spawn_env *env, struct err *e)
@@ -240,6 +172,34 @@ static int spawn_in(struct start *s, const char *const *argv, struct err *e)
 	return spawn_detached(&rq, &s->ep->pid, &s->ep->start_time, e);
 }
 
+/* In a scope of its own. Anything but 0: there is none to be had now, and no process is left. */
+static int spawn_in_scope(struct start *s, const char *const *argv)
+{
+	CLEANUP(scope_deinit) struct scope scope;
+	CLEANUP(freep) const char **all = NULL;
+	struct err why = ERR_INIT;
+	int rc = scope_init(&scope, s->r, clock_wall_ms());
+	if (rc < 0)
+		return rc;
+	rc = scope_argv(&scope, argv, &all);
+	if (rc == 0)
+		rc = spawn_in(s, all, &why);
+	if (rc == 0) {
+		rc = scope_entered(&scope, s->ep->pid, s->ep->start_time, left_ms(s, SCOPE_MS),
+				   s->ep->scope, sizeof(s->ep->scope));
+		if (rc < 0)
+			stop_processes(s->r, s->ep, false, FAILED_GRACE_MS, NULL);
+		else
+			rc = registry_write(s->r, s->ep, &why);
+	}
+	if (rc < 0)
+		log_warn("event=scope repo=%s program=%s error=%s why=\"%s\" effect=\"it runs "
+			 "without "
+			 "a scope\"",
+			 s->r->id, scope.program, err_name(-rc), why.text);
+	return rc;
+}
+
 static int spawn_backend(struct start *s, struct err *e)
 {
 	char port[16];
@@ -252,7 +212,14 @@ static int spawn_backend(struct start *s, struct err *e)
 	int rc = is_opencode ? opencode_prepare(s->c, s->r, e) : 0;
 	if (rc < 0)
 		return rc;
-	return spawn_in(s, is_opencode ? opencode : embedded, e);
+	const char *const *argv = is_opencode ? opencode : embedded;
+	rc = room_make(s->c, s->r, s->deadline_ms, &s->room, e);
+	if (rc < 0 || spawn_in_scope(s, argv) == 0)
+		return rc;
+	/* The room went to the systemd-run that failed. */
+	if (s->room < 0)
+		rc = room_make(s->c, s->r, s->deadline_ms, &s->room, e);
+	return rc < 0 ? rc : spawn_in(s, argv, e);
 }
 
 /* Returns after ms, or at once when the process ends. */
@@ -317,9 +284,8 @@ static int wait_ready(struct start *s)
 
 static int failure(const struct start *s, int rc, uint64_t begun_ms, struct err *e)
 {
-	char raw[TAIL_TEXT + 64], tail[sizeof(raw)];
-	output_tail(s, raw, sizeof(raw));
-	copy_text(tail, sizeof(tail), raw);
+	char tail[TAIL_TEXT];
+	backendlog_tail(s->log_fd, s->log_from, tail, sizeof(tail));
 	unsigned long took_ms = (unsigned long)(clock_mono_ms() - begun_ms);
 	if (rc == -ECHILD)
 		return err_set(e, rc, "%s ended after %lu ms; %s", s->program, took_ms, tail);
@@ -341,12 +307,50 @@ static void fill_endpoint(struct start *s)
 	proc_boot_id(ep->boot_id, sizeof(ep->boot_id));
 }
 
+/* What does not change from one try to the next. */
+static void note_facts(struct start *s)
+{
+	struct endpoint *ep = s->ep;
+	struct stat st;
+	if (stat(s->r->root, &st) == 0) {
+		ep->root_dev = st.st_dev;
+		ep->root_ino = st.st_ino;
+	}
+	if (s->program)
+		start_note_program(s->program, &ep->program);
+	if (!s->before)
+		return;
+	memcpy(ep->deaths_ms, s->before->deaths_ms, sizeof(ep->deaths_ms));
+	ep->n_deaths = s->before->n_deaths;
+	ep->restarted_ms = s->before->restarted_ms;
+	memcpy(ep->restarted_why, s->before->restarted_why, sizeof(ep->restarted_why));
+}
+
+int start_note_program(const char *path, struct endpoint_program *out)
+{
+	CLEANUP(freep) char *real = NULL;
+	struct stat st = {.st_dev = 0};
+	*out = (struct endpoint_program){.dev = 0};
+	int rc = path_canonical(path, &real, NULL);
+	if (rc == 0 && stat(real, &st) < 0)
+		rc = -errno;
+	if (rc < 0 || strlen(real) >= sizeof(out->path))
+		return rc < 0 ? rc : -ENAMETOOLONG;
+	strcpy(out->path, real);
+	out->dev = st.st_dev;
+	out->ino = st.st_ino;
+	out->size = st.st_size;
+	out->mtime_ms = (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000;
+	return 0;
+}
+
 /* One try on one port. What it started is gone again when it fails. */
 static int try_port(struct start *s, struct err *e)
 {
 	uint64_t begun_ms = clock_mono_ms();
 	s->ep->pid = 0;
 	s->ep->start_time = 0;
+	s->ep->scope[0] = '\0';
 	fill_endpoint(s);
 	int rc = spawn_backend(s, e);
 	if (rc == 0) {
@@ -359,8 +363,19 @@ static int try_port(struct start *s, struct err *e)
 	return rc;
 }
 
+/* The wait for others that are starting is not part of its own time. */
+static void take_slot(struct start *s)
+{
+	uint64_t begun_ms = clock_mono_ms();
+	if (strcmp(s->ep->backend, "opencode") != 0)
+		return;
+	startslot_take(s->c, begun_ms + s->c->start_timeout_ms, &s->slot);
+	s->deadline_ms += clock_mono_ms() - begun_ms;
+}
+
 static int try_ports(struct start *s, int preferred, struct err *e)
 {
+	take_slot(s);
 	for (int i = 0; i < PORT_TRIES; i++) {
 		int rc = port_choose(preferred, &s->ep->port, e);
 		if (rc < 0)
@@ -385,7 +400,7 @@ static void note_failed(struct start *s, const struct err *e)
 	s->ep->pid = 0;
 	s->ep->start_time = 0;
 	snprintf(s->ep->state, sizeof(s->ep->state), "failed");
-	copy_text(s->ep->error, sizeof(s->ep->error), e->text);
+	backendlog_copy(s->ep->error, sizeof(s->ep->error), e->text);
 	struct err ignored;
 	if (registry_write(s->r, s->ep, &ignored) < 0)
 		log_warn("event=start repo=%s error=\"%s\"", s->r->id, ignored.text);
@@ -395,22 +410,33 @@ static int note_ready(struct start *s, struct err *e)
 {
 	snprintf(s->ep->state, sizeof(s->ep->state), "ready");
 	s->ep->error[0] = '\0';
+	s->ep->died = false;
+	s->ep->retry_at_ms = 0;
 	return registry_write(s->r, s->ep, e);
 }
 
-int start_backend(const struct config *c, const struct repo *r, int preferred, uint64_t deadline_ms,
-		  struct endpoint *ep, struct err *e)
+int start_backend(const struct config *c, const struct repo *r, const struct endpoint *before,
+		  uint64_t deadline_ms, struct endpoint *ep, struct err *e)
 {
 	struct err local = ERR_INIT;
+	int preferred = before ? before->port : 0;
 	if (!e)
 		e = &local;
 	*ep = (struct endpoint){0};
 	CLEANUP(start_deinit)
-	struct start s = {.c = c, .r = r, .ep = ep, .log_fd = -1, .deadline_ms = deadline_ms};
+	struct start s = {.c = c,
+			  .r = r,
+			  .ep = ep,
+			  .before = before,
+			  .slot = -1,
+			  .room = -1,
+			  .log_fd = -1,
+			  .deadline_ms = deadline_ms};
 	fill_endpoint(&s);
 	int rc = start_init(&s, e);
 	if (rc == 0)
 		rc = choose_program(&s, e);
+	note_facts(&s);
 	if (rc == 0)
 		rc = try_ports(&s, preferred, e);
 	if (rc == 0) {
@@ -433,7 +459,13 @@ int start_adopt(const struct config *c, const struct repo *r, uint64_t deadline_
 		struct endpoint *ep, struct err *e)
 {
 	CLEANUP(start_deinit)
-	struct start s = {.c = c, .r = r, .ep = ep, .log_fd = -1, .deadline_ms = deadline_ms};
+	struct start s = {.c = c,
+			  .r = r,
+			  .ep = ep,
+			  .slot = -1,
+			  .room = -1,
+			  .log_fd = -1,
+			  .deadline_ms = deadline_ms};
 	s.adopted = strcmp(ep->state, "ready") == 0;
 	int rc = registry_gateway_socket(r, s.socket, sizeof(s.socket), e);
 	if (rc == 0)

@@ -20,13 +20,18 @@
 int start_lock(const struct repo *r, uint64_t deadline_ms, int *fd, struct err *e);
 
 /*
- * Starts it, on port preferred when that is free (0: any), and waits until it is ready. The registry
+ * Starts it and waits until it is ready, until deadline_ms and as much later as it had to wait for
+ * others that are starting (startslot.h; at most start_timeout_ms). before: what is known of the one before it, whose port is taken
+ * again when it is free, and whose deaths and restarts stay known; NULL: there was none. The registry
  * says "starting" from before its first instruction, then "ready"; when this fails the process is
- * ended and the registry says "failed" and why. -ETIMEDOUT, -ECHILD (it ended), ... with a sentence
- * that holds the end of its output.
+ * ended and the registry says "failed" and why. -ETIMEDOUT, -ECHILD (it ended), -EBUSY (max_backends),
+ * ... with a sentence that holds the end of its output.
  */
-int start_backend(const struct config *c, const struct repo *r, int preferred, uint64_t deadline_ms,
-		  struct endpoint *ep, struct err *e);
+int start_backend(const struct config *c, const struct repo *r, const struct endpoint *before,
+		  uint64_t deadline_ms, struct endpoint *ep, struct err *e);
+
+/* The file that path leads to, as it is now. 0 or negative errno, *out then empty. */
+int start_note_program(const char *path, struct endpoint_program *out);
 
 /*
  * For one that lives already, started by somebody who did not finish or slow to answer: waits until it

@@ -9,10 +9,14 @@
 
 #include "manager/auditlog.h"
 #include "manager/base/cleanup.h"
+#include "manager/base/clock.h"
 #include "manager/base/path.h"
 #include "manager/base/proc.h"
 #include "manager/memlog.h"
+#include "manager/opencode.h"
+#include "manager/program.h"
 #include "manager/registry.h"
+#include "manager/start.h"
 
 enum { WRITER_JSON_MAX = 1 << 20 };
 
@@ -58,9 +62,51 @@ static int add_process(cJSON *j, const struct endpoint *ep, bool alive)
 	return add(j, "memory", memory_json(&use));
 }
 
-static int add_backend(cJSON *j, const struct repo *r)
+static bool same_program(const struct endpoint_program *a, const struct endpoint_program *b)
 {
-	char error[sizeof(((struct endpoint *)NULL)->error) + 128] = "";
+	return strcmp(a->path, b->path) == 0 && a->dev == b->dev && a->ino == b->ino &&
+	       a->size == b->size && a->mtime_ms == b->mtime_ms;
+}
+
+/* Whether a start now would execute another file than the one that runs. Looked at, not executed. */
+static bool installed_changed(const struct config *c, const struct endpoint *ep)
+{
+	CLEANUP(freep) char *path = NULL;
+	struct endpoint_program now;
+	bool opencode = strcmp(ep->backend, "opencode") == 0;
+	if (!ep->program.path[0])
+		return false;
+	int rc =
+		opencode ? opencode_find(c, &path, NULL) : program_find("rrm-backend", &path, NULL);
+	return rc == 0 && start_note_program(path, &now) == 0 && !same_program(&now, &ep->program);
+}
+
+/* What happened to it without anybody's order, and what is to be known about it. */
+static int add_history(cJSON *j, const struct config *c, const struct repo *r,
+		       const struct endpoint *ep, bool alive)
+{
+	char since[CLOCK_ISO_LEN], notice[256] = "";
+	bool changed = alive && installed_changed(c, ep);
+	if (changed)
+		snprintf(notice, sizeof(notice),
+			 "%s %s runs, the installed one has changed since; rrm restart %.64s",
+			 strcmp(ep->backend, "opencode") == 0 ? "opencode" : "rrm-backend",
+			 ep->version, r->name);
+	cJSON *last = ep->restarted_ms ? cJSON_CreateObject() : cJSON_CreateNull();
+	if (add(j, "last_restart", last))
+		return -ENOMEM;
+	if (ep->restarted_ms && (json_add_str(last, "ts", clock_iso(since, ep->restarted_ms)) ||
+				 json_add_str(last, "why", ep->restarted_why)))
+		return -ENOMEM;
+	if (json_add_bool(j, "installed_changed", changed) ||
+	    json_add_bool(j, "scope", alive && ep->scope[0]))
+		return -ENOMEM;
+	return json_add_str(j, "notice", notice[0] ? notice : NULL);
+}
+
+static int add_backend(cJSON *j, const struct config *c, const struct repo *r)
+{
+	char error[sizeof(((struct err *)NULL)->text)] = "";
 	struct err why = ERR_INIT;
 	struct endpoint ep = {.pid = 0};
 	const char *state = "stopped";
@@ -77,9 +123,15 @@ static int add_backend(cJSON *j, const struct repo *r)
 		snprintf(error, sizeof(error),
 			 "the backend with pid %d is gone without having been stopped",
 			 (int)ep.pid);
+	if (registry_root(r, &ep) == REGISTRY_ROOT_GONE) {
+		registry_root_gone(r, &why);
+		snprintf(error, sizeof(error), "%s", why.text);
+	}
 	rc = json_add_str(j, "state", state);
 	if (!rc)
 		rc = add_process(j, &ep, alive);
+	if (!rc)
+		rc = add_history(j, c, r, &ep, alive);
 	return rc ? rc : json_add_str(j, "last_error", error[0] ? error : NULL);
 }
 
@@ -177,7 +229,7 @@ static int add_last_write(cJSON *j, const struct repo *r)
 	return 0;
 }
 
-static int describe(cJSON *all, const struct repo *r)
+static int describe(cJSON *all, const struct config *c, const struct repo *r)
 {
 	char branch[256];
 	cJSON *j = cJSON_CreateObject();
@@ -191,7 +243,7 @@ static int describe(cJSON *all, const struct repo *r)
 	if (json_add_str(j, "repo_id", r->id) || json_add_bytes(j, "name", r->name) ||
 	    json_add_bytes(j, "root", r->root) || json_add_bytes(j, "branch", branch))
 		return -ENOMEM;
-	int rc = add_backend(j, r);
+	int rc = add_backend(j, c, r);
 	if (!rc)
 		rc = add_turn(j, r);
 	return rc ? rc : add_last_write(j, r);
@@ -209,9 +261,9 @@ int status_json(const struct config *c, const struct repo *only, cJSON **out, st
 			return r;
 	}
 	if (!r && only)
-		r = describe(all, only);
+		r = describe(all, c, only);
 	for (size_t i = 0; !r && i < l.n; i++)
-		r = describe(all, &l.items[i]);
+		r = describe(all, c, &l.items[i]);
 	repo_list_deinit(&l);
 	if (r)
 		return err_errno(e, r, "reading the status");

@@ -16,6 +16,7 @@
 #include "manager/base/proc.h"
 #include "manager/opencode.h"
 #include "manager/password.h"
+#include "manager/scope.h"
 
 enum { KILL_WAIT_MS = 5000, DISPOSE_MS = 3000, POLL_MS = 10 };
 
@@ -29,7 +30,8 @@ struct victims {
 	const struct repo *r;
 	pid_t backend; /* the dead or living leader; 0: unknown */
 	uint64_t backend_start;
-	int error;
+	const char *scope; /* borrowed; "": none */
+	bool shared;       /* the scope holds somebody who is to live on */
 };
 
 static void victims_deinit(struct victims *v)
@@ -110,12 +112,26 @@ static int add_tree(struct victims *v, pid_t pid)
 	return rc == -ESRCH ? 0 : rc;
 }
 
+/* scope_each() callback: a backend of another repo, or a mount, may have been started from inside. */
+static int add_scoped(pid_t pid, void *arg)
+{
+	struct victims *v = arg;
+	CLEANUP(freep) char *repo = NULL;
+	bool others = proc_environ(pid, "RRM_REPO_ID", &repo) == 0 && strcmp(repo, v->r->id) != 0;
+	if (!others && !spared(pid))
+		return add(v, pid);
+	v->shared = true;
+	return 0;
+}
+
 /* What is there now, added to what was seen before. */
 static int collect(struct victims *v)
 {
 	int rc = 0;
 	if (v->backend > 0 && lives(v->backend, v->backend_start))
 		rc = add_tree(v, v->backend);
+	if (rc == 0)
+		rc = scope_each(v->scope, v->r, add_scoped, v);
 	return rc == 0 ? proc_each(add_marked, v) : rc;
 }
 
@@ -162,6 +178,8 @@ static int end_all(struct victims *v, int grace_ms, struct err *e)
 		signal_all(v, SIGTERM);
 		if (!wait_gone(v, round == 0 ? grace_ms : grace_ms / 5)) {
 			signal_all(v, SIGKILL);
+			if (!v->shared)
+				scope_kill(v->scope, v->r);
 			wait_gone(v, KILL_WAIT_MS);
 		}
 	}
@@ -190,13 +208,14 @@ static void clear_leftovers(const struct repo *r)
 int stop_processes(const struct repo *r, const struct endpoint *ep, bool polite, int grace_ms,
 		   struct err *e)
 {
-	CLEANUP(victims_deinit) struct victims v = {.r = r};
+	CLEANUP(victims_deinit) struct victims v = {.r = r, .scope = ""};
 	char boot_id[40];
 	/* After a reboot its pid is somebody else's, whatever the start time says. */
 	if (ep && proc_boot_id(boot_id, sizeof(boot_id)) == 0 &&
 	    strcmp(boot_id, ep->boot_id) == 0) {
 		v.backend = ep->pid;
 		v.backend_start = ep->start_time;
+		v.scope = ep->scope;
 	}
 	bool alive = v.backend > 0 && lives(v.backend, v.backend_start);
 	char password[PASSWORD_MAX];

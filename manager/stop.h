@@ -1,7 +1,7 @@
 /*
  * Ending a backend with everything that belongs to it: its descendants; its process group; what it left
  * behind in sessions of its own (a bash tool's children: OPENCODE_PID=<pid> and RRM_REPO_ID=<id> in
- * /proc/<pid>/environ); and processes of earlier backends of this repo that no registry knows any more
+ * /proc/<pid>/environ); all of its systemd scope, where it has one (scope.h); and processes of earlier backends of this repo that no registry knows any more
  * (RRM_BACKEND_OF=<state directory>, which only backends and gateways have).
  *
  * rrm-mount is spared wherever it was started, and so is the caller.
