@@ -187,7 +187,7 @@ static void the_password_is_random_private_and_stays(void **state)
 	assert_int_equal(len, 33);
 	assert_int_equal(strspn(one, "0123456789abcdef"), 32);
 	struct endpoint ep;
-	assert_int_equal(ensure_restart(w->c, w->r, &ep, NULL), 0);
+	assert_int_equal(ensure_restart(w->c, w->r, NULL, &ep, NULL), 0);
 	assert_int_equal(file_read(AT_FDCWD, path, 100, &two, &len), 0);
 	assert_string_equal(one, two);
 }
@@ -257,7 +257,7 @@ static void restarted_it_keeps_its_port(void **state)
 {
 	struct world *w = *state;
 	struct endpoint a = ensured(w), b;
-	assert_int_equal(ensure_restart(w->c, w->r, &b, NULL), 0);
+	assert_int_equal(ensure_restart(w->c, w->r, NULL, &b, NULL), 0);
 	assert_int_not_equal(a.pid, b.pid);
 	assert_int_equal(a.port, b.port);
 	expect_living(w, 2, 1);
