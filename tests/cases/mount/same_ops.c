@@ -355,7 +355,7 @@ static int by_name(const void *a, const void *b)
 static void listing(void)
 {
 	section = "list";
-	char name[32], *names[600];
+	char name[32], *names[600] = {NULL};
 	SAY(mkdir("many", 0755));
 	for (int i = 0; i < 500; i++) {
 		snprintf(name, sizeof(name), "many/%d", i);
