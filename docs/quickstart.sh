@@ -6,7 +6,7 @@
 #	                                  small sample repositories in ~/rrm-samples
 #	sh docs/quickstart.sh --stop      ends the mount and all backends; repositories stay registered
 #
-# PREFIX (default ~/.local) is where it is installed.
+# PREFIX (default ~/.local) is where it is installed, MOUNTPOINT (default ~/rrm) where it is mounted.
 set -eu
 src=$(cd "$(dirname "$0")/.." && pwd -P)
 
@@ -17,9 +17,13 @@ die() {
 
 [ -n "${HOME-}" ] || die 'HOME is not set: it says where to install and to mount'
 prefix=${PREFIX:-$HOME/.local}
-mnt=$HOME/rrm
+mnt=${MOUNTPOINT:-$HOME/rrm}
 samples=$HOME/rrm-samples
-case $prefix in /*) ;; *) die "PREFIX is $prefix; it must be an absolute path" ;; esac
+# shellcheck disable=SC2088 # for people
+case $mnt in "$HOME"/*) shown="~/${mnt#"$HOME/"}" ;; *) shown=$mnt ;; esac
+for p in "PREFIX is $prefix" "MOUNTPOINT is $mnt"; do
+	case $p in *' is /'*) ;; *) die "$p; it must be an absolute path" ;; esac
+done
 PATH=$prefix/bin:$PATH
 
 stop() {
@@ -33,13 +37,20 @@ mounted() {
 	awk -v m="$mnt" '$5 == m { found = 1 } END { exit !found }' /proc/self/mountinfo
 }
 
+# Before anything is built: a clone in ~ is called rrm as well.
+check_mountpoint() {
+	mounted || [ ! -e "$mnt" ] || [ -z "$(ls -A "$mnt" 2>/dev/null)" ] || die "$mnt is where the repositories are shown, and it is not empty$(
+		case $src/ in "$mnt"/*) printf %s ': this clone is there' ;; esac
+	); move what is there away (mv $mnt $mnt-src), or give another place: MOUNTPOINT=$HOME/repos sh docs/quickstart.sh"
+}
+
 step() {
 	printf '\n== %s\n' "$*"
 }
 
 # Shows a command as one would type it, then runs it in a shell that is at home in the repository $1.
 show() {
-	printf '\n~/rrm/%s$ %s\n' "$1" "$2"
+	printf '\n%s/%s$ %s\n' "$shown" "$1" "$2"
 	(cd / && setsid -w sh -c 'cd "$1" && eval "$2"' sh "$mnt/$1" "$2") || die "that failed: $2"
 }
 
@@ -121,6 +132,7 @@ case ${1-} in
 	;;
 -*) die "unknown option $1 (see --help)" ;;
 esac
+check_mountpoint
 build
 register "$@"
 step "Mounting $mnt"
@@ -129,12 +141,12 @@ ls "$mnt"
 tour
 step 'It is running. To go on:'
 cat <<END
-  cd ~/rrm/<repository>       work there; start agents there
+  cd $shown/<repository>       work there; start agents there
   rrm status                  backends, write turns, last writes
   rrm log REPO                who wrote what into REPO
   rrm add PATH                one more repository
   rrm --help
-To stop: sh $src/docs/quickstart.sh --stop
+To stop: ${MOUNTPOINT:+MOUNTPOINT=$mnt }sh $src/docs/quickstart.sh --stop
 END
 case :${PATH#*:}: in
 *:"$prefix/bin":*) ;;

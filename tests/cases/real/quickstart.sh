@@ -39,6 +39,15 @@ test -x "$HOME/.local/bin/rrm" || die 'not installed in ~/.local'
 quickstart "$T/src"
 eq "$(user ls "$HOME/rrm" | tr '\n' ' ')" 'api docs one two web ' 'with the repositories below a directory'
 fails_with 'not a directory' user sh "$T/clone/docs/quickstart.sh" "$T/nowhere"
+# A clone in ~ is called rrm, too: told before anything is built.
+mkdir -p "$T/x/home"
+mv "$T/clone" "$T/x/home/rrm"
+chmod 755 "$T/x" "$T/x/home"
+if user env HOME="$T/x/home" sh "$T/x/home/rrm/docs/quickstart.sh" >"$T/x/out" 2>&1; then
+	die 'mounted over the clone'
+fi
+grep -q 'not empty: this clone is there; move what is there away' "$T/x/out" || die "it said: $(cat "$T/x/out")"
+mv "$T/x/home/rrm" "$T/clone"
 quickstart --stop
 if mounted_at "$HOME/rrm"; then
 	die 'still mounted after --stop'
