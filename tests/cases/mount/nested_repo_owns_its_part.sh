@@ -17,9 +17,9 @@ eq "$(cat "$R/outer/sub/f") $(cat "$R/outer/nested/f") $(cat "$R/outer/f") $(cat
 	'one two three four' 'what was written'
 eq "$(cat "$M/sub/f") $(cat "$M/outer/sub/g")" 'one four' 'both ways to the submodule'
 check rrm stop --all >/dev/null
-eq "$(audit sub .path | sort | tr '\n' ' ')" 'f g ' 'records of the submodule'
-eq "$(audit nested .path)" f 'records of the nested repository'
-eq "$(audit outer .path)" f 'records of the outer repository'
+eq "$(audit_writes sub .path | sort | tr '\n' ' ')" 'f g ' 'records of the submodule'
+eq "$(audit_writes nested .path)" f 'records of the nested repository'
+eq "$(audit_writes outer .path)" f 'records of the outer repository'
 # at home in the outer one, the submodule is foreign
 check in_repo outer sh -c 'echo five >sub/h && echo six >h'
 check rrm stop --all >/dev/null

@@ -20,12 +20,18 @@ ops() {
 	"$@" >"$T/x/all.$ops_of" || die "it ended with $? ($ops_of): $(tail -n 3 "$T/x/all.$ops_of")"
 	grep -v '^collapse:' "$T/x/all.$ops_of" >"$T/x/ops.$ops_of"
 }
-ops plain sh -c "cd $T/plain/w && exec rrm-sameops"
-[ "$(wc -l <"$T/x/ops.plain")" -gt 300 ] || die "only $(wc -l <"$T/x/ops.plain") lines"
-ops home in_repo a sh -c 'cd w && exec rrm-sameops'
+case $(rrm-mount --version) in
+*'libfuse 3.1'[0-6]*)
+	export NO_TMPFILE=no-tmpfile
+	say "without O_TMPFILE: $(rrm-mount --version)"
+	;;
+esac
+ops plain sh -c "cd $T/plain/w && exec rrm-sameops \$NO_TMPFILE"
+[ "$(wc -l <"$T/x/ops.plain")" -gt 290 ] || die "only $(wc -l <"$T/x/ops.plain") lines"
+ops home in_repo a sh -c 'cd w && exec rrm-sameops $NO_TMPFILE'
 same ops home
 # In a child: who goes to another repo himself is at home there.
-ops foreign in_repo a sh -c '(cd ../b/w && exec rrm-sameops); exit $?'
+ops foreign in_repo a sh -c '(cd ../b/w && exec rrm-sameops $NO_TMPFILE); exit $?'
 same ops foreign
 for where in home foreign; do
 	eq "$(grep -c '^collapse:.*= EOPNOTSUPP$' "$T/x/all.$where")" 2 "refused by the kernel's FUSE ($where)"
