@@ -249,10 +249,10 @@ requests_of() {
 
 # --- the end -------------------------------------------------------------------------------------
 
-# pids_of_case: processes that carry this case's mark, but not this shell.
+# pids_of_case: processes that carry this case's mark, but not this shell and what runs it (timeout).
 pids_of_case() {
 	grep -lzx -e "RRM_TEST_CASE=$RRM_TEST_CASE" /proc/[0-9]*/environ 2>/dev/null |
-		sed 's|/proc/\([0-9]*\)/.*|\1|' | grep -vx -e $$ || true
+		sed 's|/proc/\([0-9]*\)/.*|\1|' | grep -vx -e $$ -e $PPID || true
 }
 
 case_end() {
