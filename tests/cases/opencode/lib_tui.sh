@@ -53,7 +53,7 @@ tui_kill_all() {
 pids_of_tuis() {
 	for pt in $(pids_of_case); do
 		case $(tr '\0' ' ' 2>/dev/null <"/proc/$pt/cmdline") in
-		*"/opencode serve "* | '') ;;
+		*"/opencode serve "* | 'sh '* | 'timeout '* | '') ;;
 		tmux* | */opencode* | *"rrm attach"* | *"rrm shim run"*) echo "$pt" ;;
 		esac
 	done
