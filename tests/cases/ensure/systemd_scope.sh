@@ -75,7 +75,7 @@ check rrm stop a
 
 # Programs that call themselves systemd-run.
 mkdir "$T/bin"
-for what in 'echo "Failed to start transient scope unit" >&2; exit 1' 'exec sleep 1000'; do
+for what in 'echo "Failed to start transient scope unit" >&2; exit 1' 'exec sleep 8642913'; do
 	printf '#!/bin/sh\n%s\n' "$what" >"$T/bin/systemd-run"
 	chmod +x "$T/bin/systemd-run"
 	check env PATH="$T/bin:$PATH" rrm ensure b >/dev/null 2>"$T/x/err"
@@ -83,7 +83,7 @@ for what in 'echo "Failed to start transient scope unit" >&2; exit 1' 'exec slee
 	eq "$(jq .scope "$(state_dir b)/registry.json")" null 'the scope after a failure'
 	check rrm stop b
 done
-eq "$(pgrep -cx -f 'sleep 1000')" 0 'systemd-run that are left'
+eq "$(pgrep -cx -f "sleep 8642913")" 0 'systemd-run that are left'
 
 kill "$manager"
 wait "$manager" || :
