@@ -8,6 +8,8 @@ until [ -e "$3" ]; do
 	for repo in $5; do
 		cd "$1/$repo"
 		sha256sum --quiet --check "$2$repo"
+		# The .git of a submodule leads to the repository around it, and only there (README, Limits).
+		[ -d .git ] || grep -q '^gitdir: /' .git || cd "$1/dash/sub"
 		git --no-optional-locks log --oneline -1 >/dev/null
 		echo "$repo" >>"$4"
 		[ ! -e "$3" ] || exit 0
