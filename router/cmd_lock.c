@@ -28,15 +28,14 @@ static void forward(int sig)
 		kill(child_pid, sig);
 }
 
-static void run_child(char **cmd, const sigset_t *mask, const struct oneshot_turn *t,
-		      const char *id)
+static void run_child(char **cmd, const sigset_t *mask, const struct oneshot_turn *t)
 {
-	char holder[64];
+	char repos[HELD_TEXT_MAX], holders[HELD_TEXT_MAX];
 	int code;
 
-	if (oneshot_turn_text(t, holder, sizeof(holder)) == 0)
-		setenv("RRM_TURN_HOLDER", holder, 1);
-	setenv("RRM_TURN", id, 1);
+	held_text(oneshot_turn_held(t), repos, holders);
+	setenv("RRM_TURN", repos, 1);
+	setenv("RRM_TURN_HOLDER", holders, 1);
 	signal(SIGINT, SIG_DFL);
 	signal(SIGQUIT, SIG_DFL);
 	signal(SIGTERM, SIG_DFL);
@@ -58,7 +57,7 @@ static int wait_child(pid_t pid)
 	return WIFSIGNALED(status) ? EXIT_SIGNAL + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-static int run_holding(char **cmd, const struct oneshot_turn *t, const char *id, struct err *e)
+static int run_holding(char **cmd, const struct oneshot_turn *t, struct err *e)
 {
 	struct sigaction sa = {.sa_handler = forward};
 	sigset_t block, before;
@@ -75,7 +74,7 @@ static int run_holding(char **cmd, const struct oneshot_turn *t, const char *id,
 	fflush(NULL);
 	pid = fork();
 	if (pid == 0)
-		run_child(cmd, &before, t, id);
+		run_child(cmd, &before, t);
 	if (pid < 0) {
 		err_errno(e, -errno, "cannot run %s", cmd[0]);
 		return CMD_FAILED;
@@ -90,7 +89,8 @@ static int run_holding(char **cmd, const struct oneshot_turn *t, const char *id,
 static int hold(const struct cmd_context *x, const char *what, const struct lock_options *o,
 		struct err *e)
 {
-	struct oneshot_want w = {.config = x->config, .branch = o->branch, .all = o->all};
+	struct oneshot_want w = {
+		.config = x->config, .branch = o->branch, .all = o->all, .explicit = true};
 	struct oneshot_turn *t = NULL;
 	struct identity who;
 	int rc = cmd_find(x, what, &w.repo, e), code;
@@ -109,7 +109,7 @@ static int hold(const struct cmd_context *x, const char *what, const struct lock
 	rc = oneshot_turn_take(&t, &w, e);
 	if (rc < 0)
 		return cmd_exit(rc);
-	code = run_holding(o->cmd, t, w.repo->id, e);
+	code = run_holding(o->cmd, t, e);
 	oneshot_turn_give(t);
 	return code;
 }

@@ -5,22 +5,26 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "manager/base/clock.h"
 #include "manager/base/log.h"
+#include "manager/base/proc.h"
 #include "router/inner.h"
 
-static void unbusy_locked(struct router_repo *rr)
+void grant_unbusy_locked(struct router_repo *rr)
 {
 	rr->lock_busy = false;
 	/* Those who found it busy went to sleep. */
 	if (rr->turn.queue || rr->urgent)
 		thread_wake_locked(&rr->submit, 0);
+	if (rr->awaiting)
+		thread_wake_locked(&rr->await, 0);
 	thread_wake_locked(&rr->keeper, clock_mono_ms());
 }
 
-static void taken_locked(struct router_repo *rr, uint64_t version, const char *name, int rc)
+void grant_taken_locked(struct router_repo *rr, uint64_t version, const char *name, int rc)
 {
 	uint64_t now = clock_mono_ms();
 
@@ -34,8 +38,7 @@ static void taken_locked(struct router_repo *rr, uint64_t version, const char *n
 	rr->lock_since_ms = now;
 	rr->wanted_at_ms = now + rr->turn.max_turn_ms;
 	rr->branch_version = version;
-	memcpy(rr->branch_held, name, BRANCH_MAX);
-	rr->borrowed_epoch = 0;
+	snprintf(rr->branch_held, BRANCH_MAX, "%s", name);
 	if (rr->turn.held)
 		turn_renew(&rr->turn); /* HEAD moved: same holder, new turn */
 	thread_wake_locked(&rr->keeper, now + rr->turn.linger_ms);
@@ -64,10 +67,12 @@ bool grant_ready_locked(struct router_repo *rr, uint64_t version, bool mark, uin
 		rr->lock_marked = mark;
 		if (rr->turn.held)
 			turn_drop(&rr->turn);
+		if (mark)
+			await_start_locked(rr);
 	} else {
-		taken_locked(rr, version, name, rc);
+		grant_taken_locked(rr, version, name, rc);
 	}
-	unbusy_locked(rr);
+	grant_unbusy_locked(rr);
 	return rc != -EAGAIN && !rr->stopping;
 }
 
@@ -82,24 +87,38 @@ void grant_release_locked(struct router_repo *rr)
 	if (rr->file)
 		turnlock_release(rr->file);
 	pthread_mutex_lock(&rr->lock);
-	unbusy_locked(rr);
+	grant_unbusy_locked(rr);
 }
 
-/* (drops) The submit thread alone calls this; the keeper's looks at the file are short. */
-static int next_epoch_locked(struct router_repo *rr, uint64_t *epoch)
+/* (drops) The submit thread alone calls this, and may while another one waits for rr->file. renew: see
+ * turnlock_renew_epoch(). */
+static int count_locked(struct router_repo *rr, bool renew, uint64_t *epoch)
 {
 	int rc = 0;
 
-	while (rr->lock_busy)
-		thread_sleep_locked(rr, &rr->submit, clock_mono_ms() + 1);
-	rr->lock_busy = true;
 	pthread_mutex_unlock(&rr->lock);
-	if (!rr->file)
-		rc = turnlock_open(&rr->file, rr->info.state_dir, NULL);
+	if (!rr->counter)
+		rc = turnlock_open(&rr->counter, rr->info.state_dir, NULL);
 	if (rc == 0)
-		rc = turnlock_next_epoch(rr->file, epoch);
+		rc = renew ? turnlock_renew_epoch(rr->counter, epoch)
+			   : turnlock_next_epoch(rr->counter, epoch);
 	pthread_mutex_lock(&rr->lock);
-	unbusy_locked(rr);
+	return rc;
+}
+
+static int borrowed_epoch_locked(struct router_repo *rr, const struct router_pass *p,
+				 uint64_t *epoch)
+{
+	int rc;
+
+	if (!proc_alive(p->holder_pid, p->holder_start))
+		return -ESTALE;
+	*epoch = rr->borrowed_from == p->epoch ? rr->borrowed_epoch : p->epoch;
+	rc = count_locked(rr, true, epoch);
+	if (rc == 0) {
+		rr->borrowed_from = p->epoch;
+		rr->borrowed_epoch = *epoch;
+	}
 	return rc;
 }
 
@@ -107,22 +126,11 @@ int grant_epoch_locked(struct router_repo *rr, const struct router_ticket *t, ui
 {
 	int rc;
 
-	if (t->borrowed) {
-		/* Another process may have had turns since the last one that was borrowed. */
-		if (!rr->borrowed_epoch || rr->borrowed_session != t->pass.session ||
-		    rr->borrowed_turn != t->pass.borrowed) {
-			rc = next_epoch_locked(rr, &rr->borrowed_epoch);
-			if (rc < 0)
-				return rc;
-			rr->borrowed_session = t->pass.session;
-			rr->borrowed_turn = t->pass.borrowed;
-		}
-		*epoch = rr->borrowed_epoch;
-		return 0;
-	}
+	if (t->borrowed)
+		return borrowed_epoch_locked(rr, &t->pass, epoch);
 	if (!rr->epoch || rr->epoch_generation != rr->turn.generation) {
 		/* In flight, so the turn cannot change hands while the lock is dropped. */
-		rc = next_epoch_locked(rr, &rr->epoch);
+		rc = count_locked(rr, false, &rr->epoch);
 		if (rc < 0)
 			return rc;
 		rr->epoch_generation = rr->turn.generation;

@@ -1,5 +1,5 @@
 /*
- * The chain of ancestors is read first (no lock), then matched in memory (table_lock). One thread at a
+ * The chain of ancestors is read first (identity_chain.c), then matched in memory (table_lock). One thread at a
  * time refreshes the table of backends (io_lock); the others use what is there.
  * Lock order: io_lock, table_lock; a shard's lock stands alone.
  */
@@ -15,16 +15,15 @@
 
 #include "manager/base/cleanup.h"
 #include "manager/base/path.h"
+#include "router/identity_chain.h"
 #include "router/sessions.h"
 
 enum {
-	CHAIN_MAX = 64,
 	N_SHARDS = 16,
 	SHARD_MAX = 256, /* cached threads a shard */
 	RECHECK_MS = 5,
 	RESOLVE_MS = 1000, /* environment and comm may change with exec */
 	REFRESH_MS = 100,
-	CWD_MAX = 4352, /* PATH_MAX and " (deleted)" */
 };
 
 struct backend {
@@ -54,6 +53,7 @@ struct identities {
 	struct identity_world world;
 	char *mountpoint; /* owned; may be NULL */
 	struct sessions *sessions;
+	struct kin *kin;         /* owned */
 	pthread_mutex_t io_lock; /* who changes or refreshes the tables */
 	pthread_mutex_t table_lock;
 	struct repo_list repos;   /* protected by table_lock; changed only with io_lock held, too */
@@ -61,14 +61,6 @@ struct identities {
 	_Atomic uint64_t refreshed_ms;
 	_Atomic uint64_t generation; /* of the tables: cached answers of an older one are void */
 	struct shard shards[N_SHARDS];
-};
-
-/* What is read of a caller before it is judged. */
-struct chain {
-	struct proc_stat procs[CHAIN_MAX]; /* the caller first */
-	unsigned n;
-	char *environ; /* owned; NULL when it cannot be read */
-	size_t environ_len;
 };
 
 int identities_new(struct identities **out, const struct identity_world *w, const char *mountpoint,
@@ -85,7 +77,7 @@ int identities_new(struct identities **out, const struct identity_world *w, cons
 	for (unsigned i = 0; i < N_SHARDS; i++)
 		pthread_mutex_init(&t->shards[i].lock, NULL);
 	t->mountpoint = mountpoint ? strdup(mountpoint) : NULL;
-	if (mountpoint && !t->mountpoint) {
+	if ((mountpoint && !t->mountpoint) || kin_new(&t->kin, &t->world) < 0) {
 		identities_free(t);
 		return -ENOMEM;
 	}
@@ -117,6 +109,7 @@ struct identities *identities_free(struct identities *t)
 	free(t->repos.items);
 	free(t->backends);
 	free(t->mountpoint);
+	kin_free(t->kin);
 	pthread_mutex_destroy(&t->io_lock);
 	pthread_mutex_destroy(&t->table_lock);
 	free(t);
@@ -275,25 +268,6 @@ static bool home_of_dir(struct identities *t, const char *cwd, char home[REPO_ID
 
 /* ---- reading a caller ---- */
 
-static int chain_read(struct identities *t, pid_t pid, struct chain *c)
-{
-	int rc = t->world.stat(t->world.arg, pid, &c->procs[0]);
-
-	if (rc < 0)
-		return rc;
-	for (c->n = 1; c->n < CHAIN_MAX; c->n++) {
-		struct proc_stat *child = &c->procs[c->n - 1], *parent = &c->procs[c->n];
-
-		if (child->ppid <= 0 || t->world.stat(t->world.arg, child->ppid, parent) < 0)
-			break;
-		if (parent->start > child->start)
-			break; /* the pid was reused in between: not the parent */
-	}
-	if (t->world.environ(t->world.arg, pid, &c->environ, &c->environ_len) < 0)
-		c->environ = NULL;
-	return 0;
-}
-
 static const char *env_of(const struct chain *c, const char *name)
 {
 	size_t len = strlen(name);
@@ -335,6 +309,8 @@ static void decided(struct identity *who, enum identity_by by, int rule, const s
 
 static bool rule_registered(struct identities *t, const struct chain *c, struct identity *who)
 {
+	uint64_t stamp = t->world.session_stamp ? t->world.session_stamp(t->world.arg) : 0;
+
 	for (unsigned i = 0; i < c->n; i++) {
 		const struct proc_stat *p = &c->procs[i];
 		char session[SESSION_ID_MAX];
@@ -343,7 +319,7 @@ static bool rule_registered(struct identities *t, const struct chain *c, struct 
 			decided(who, IDENTITY_BY_BACKEND, 1, p);
 			return true;
 		}
-		if (t->world.session(t->world.arg, p->pid, p->start, who->home, session) == 0) {
+		if (kin_session(t->kin, p, stamp, who->home, session) == 0) {
 			if (!who->session[0])
 				memcpy(who->session, session, sizeof(session));
 			decided(who, IDENTITY_BY_RUN, 1, p);
@@ -374,13 +350,13 @@ static bool rule_environment(struct identities *t, const struct chain *c, struct
 }
 
 /* *cwd (owned) is the directory that decided, *start the start time of its process. */
-static bool rule_directory(struct identities *t, const struct chain *c, struct identity *who,
-			   char **cwd, uint64_t *start)
+static bool rule_directory(struct identities *t, const struct chain *c, uint64_t now_ms,
+			   struct identity *who, char **cwd, uint64_t *start)
 {
 	char dir[CWD_MAX];
 
 	for (unsigned i = c->n; i-- > 0;) {
-		if (t->world.cwd(t->world.arg, c->procs[i].pid, dir, sizeof(dir)) < 0)
+		if (kin_cwd(t->kin, &c->procs[i], now_ms, dir) < 0)
 			continue;
 		if (!home_of_dir(t, dir, who->home))
 			continue;
@@ -404,25 +380,18 @@ static void rule_none(struct identities *t, const struct chain *c, struct identi
 		decided(who, IDENTITY_BY_NOTHING, 3, &c->procs[0]);
 }
 
-/* RRM_TURN=<repo_id>, RRM_TURN_HOLDER=<pid>-<start>-<offset> */
-static void read_turn(const struct chain *c, struct identity *who)
-{
-	const char *repo = env_of(c, "RRM_TURN"), *holder = env_of(c, "RRM_TURN_HOLDER");
-
-	if (repo && holder)
-		identity_holder(holder, repo, who);
-}
-
-/* The holder of the turn above it may be gone, while its child lives on. */
-static void check_turn(struct identities *t, struct identity *who)
+/* The holder of a turn above it may be gone, while its child lives on. */
+static void check_turns(struct identities *t, struct identity *who)
 {
 	struct proc_stat st;
 
-	if (!who->turn_repo[0])
-		return;
-	if (t->world.stat(t->world.arg, who->turn_pid, &st) < 0 || st.start != who->turn_start ||
-	    st.state == 'Z')
-		who->turn_repo[0] = '\0';
+	for (unsigned i = who->held.n; i-- > 0;) {
+		const struct held *h = &who->held.items[i];
+
+		if (t->world.stat(t->world.arg, h->pid, &st) < 0 || st.start != h->start ||
+		    st.state == 'Z')
+			held_remove_at(&who->held, i);
+	}
 }
 
 static void unreadable(struct identities *t, pid_t tid, struct identity *who)
@@ -444,10 +413,16 @@ static bool resolve(struct identities *t, struct known *k)
 
 	memset(who, 0, sizeof(*who));
 	if (t->world.tgid(t->world.arg, k->tid, &who->pid) < 0 ||
-	    t->world.stat(t->world.arg, k->tid, &thread) < 0 || chain_read(t, who->pid, &c) < 0) {
+	    t->world.stat(t->world.arg, who->pid, &c.procs[0]) < 0 ||
+	    (who->pid != k->tid && t->world.stat(t->world.arg, k->tid, &thread) < 0)) {
 		unreadable(t, k->tid, who);
 		return false;
 	}
+	if (who->pid == k->tid)
+		thread = c.procs[0];
+	kin_chain(t->kin, &c);
+	if (t->world.environ(t->world.arg, who->pid, &c.environ, &c.environ_len) < 0)
+		c.environ = NULL;
 	k->start = thread.start;
 	who->start = c.procs[0].start;
 	memcpy(who->comm, c.procs[0].comm, sizeof(who->comm));
@@ -456,10 +431,10 @@ static bool resolve(struct identities *t, struct known *k)
 		copy_word(who->session, sizeof(who->session), session);
 	who->named = who->session[0] != '\0';
 	if (!rule_registered(t, &c, who) && !rule_environment(t, &c, who) &&
-	    !rule_directory(t, &c, who, &k->anchor_cwd, &k->anchor_start))
+	    !rule_directory(t, &c, k->checked_ms, who, &k->anchor_cwd, &k->anchor_start))
 		rule_none(t, &c, who);
-	read_turn(&c, who);
-	check_turn(t, who);
+	held_parse_list(env_of(&c, "RRM_TURN"), env_of(&c, "RRM_TURN_HOLDER"), &who->held);
+	check_turns(t, who);
 	who->session_id = sessions_intern(t->sessions, who->home, who->session);
 	free(c.environ);
 	return true;
@@ -478,7 +453,7 @@ static bool still_true(struct identities *t, struct known *k, const char *cwd, u
 		return false;
 	if (t->world.stat(t->world.arg, k->tid, &st) < 0 || st.start != k->start)
 		return false;
-	check_turn(t, &k->who);
+	check_turns(t, &k->who);
 	if (k->who.by != IDENTITY_BY_DIRECTORY)
 		return true;
 	return t->world.stat(t->world.arg, k->who.anchor, &st) == 0 &&

@@ -13,7 +13,8 @@
  *
  * Answers are cached per thread id and start time. At most every 5 ms the start time and, for rule 2,
  * the directory that decided are looked at again; rule 3 is resolved again then, everything after 1 s.
- * An ancestor that cannot be read counts as outside the mount; a caller that cannot be read is rule 3.
+ * Ancestors are remembered as long as they live (identity_chain.h). One that cannot be read counts as outside
+ * the mount; a caller that cannot be read is rule 3.
  * Any thread. No lock is held while a file is read.
  */
 #pragma once
@@ -27,6 +28,7 @@
 #include "manager/registry.h"
 #include "manager/repo.h"
 #include "manager/session.h"
+#include "router/held.h"
 
 enum identity_by {
 	IDENTITY_BY_NOTHING,      /* rule 3 */
@@ -47,13 +49,9 @@ struct identity {
 	pid_t anchor;
 	char home[REPO_ID_MAX]; /* "" when none */
 	char session[SESSION_ID_MAX];
-	uint32_t session_id; /* sessions_intern(home, session) */
-	bool named;          /* session is RRM_SESSION of its environment */
-	/* From RRM_TURN and RRM_TURN_HOLDER of its environment: `rrm lock` above it holds the turn. */
-	char turn_repo[REPO_ID_MAX]; /* "" when it does not, or its holder is dead */
-	pid_t turn_pid;
-	uint64_t turn_start;
-	int64_t turn_offset; /* turnlock_offset() of the branch; -1: all branches */
+	uint32_t session_id;   /* sessions_intern(home, session) */
+	bool named;            /* session is RRM_SESSION of its environment */
+	struct held_list held; /* the explicit turns above it, without those whose holder is dead */
 };
 
 /* Where facts come from; identity_world() fills in the real ones, tests their own. */
@@ -63,6 +61,13 @@ struct identity_world {
 	int (*cwd)(void *arg, pid_t pid, char *buf, size_t size);
 	int (*environ)(void *arg, pid_t pid, char **data, size_t *len); /* NUL-separated; owned */
 	int (*session)(void *arg, pid_t pid, uint64_t start, char *repo_id, char *session);
+	/* Changes with what session() would say; 0: it may be about to. */
+	uint64_t (*session_stamp)(void *arg);
+	/* A handle that tells whether the process ended; negative: none can be had, and pid is read anew each
+	 * time. NULL: likewise, and the two others are not called. */
+	int (*open)(void *arg, pid_t pid);
+	bool (*alive)(void *arg, const int *handles, unsigned n); /* all of them */
+	void (*close)(void *arg, int handle);
 	uint64_t (*registry_stamp)(void *arg,
 				   const struct repo *r); /* 0: no file; else changes with it */
 	int (*registry)(void *arg, const struct repo *r, struct endpoint *ep); /* -ENOENT */
@@ -95,9 +100,6 @@ void identity_of(struct identities *t, pid_t tid, uint64_t now_ms, struct identi
  */
 void identity_announced(const struct identity_world *w, const char *base, const char *repo_id,
 			struct sessions *s, struct identity *who);
-
-/* Pure: fills turn_* from "<pid>-<start>-<offset>", the end or a newline behind it. False: it is not. */
-bool identity_holder(const char *text, const char *repo_id, struct identity *who);
 
 /* One clause for whoami: "its ancestor 812 is the backend of web-0123". */
 void identity_why(const struct identity *who, char *buf, size_t size);

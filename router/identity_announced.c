@@ -12,22 +12,6 @@
 
 enum { ANNOUNCED_MAX = 4096 };
 
-bool identity_holder(const char *text, const char *repo_id, struct identity *who)
-{
-	unsigned long long start;
-	long long offset;
-	int pid, end = 0;
-
-	if (sscanf(text, "%d-%llu-%lld%n", &pid, &start, &offset, &end) != 3 ||
-	    (text[end] && text[end] != '\n') || strlen(repo_id) >= sizeof(who->turn_repo))
-		return false;
-	strcpy(who->turn_repo, repo_id);
-	who->turn_pid = pid;
-	who->turn_start = start;
-	who->turn_offset = offset;
-	return true;
-}
-
 static bool is_session(const char *word)
 {
 	size_t n = 0;
@@ -38,24 +22,34 @@ static bool is_session(const char *word)
 	return n > 0 && n < SESSION_ID_MAX;
 }
 
-static bool held(const struct identity_world *w, const char *holder, const char *repo_id,
+/* Some turn of that repo is held above it already. */
+static bool held_of(const struct identity *who, const char *repo_id)
+{
+	for (unsigned i = 0; i < who->held.n; i++)
+		if (strcmp(who->held.items[i].repo, repo_id) == 0)
+			return true;
+	return false;
+}
+
+/* Adds the turn that text names to those of who. False: its holder is no more, or it is none. */
+static bool lend(const struct identity_world *w, const char *text, const char *repo_id,
 		 struct identity *who)
 {
 	struct proc_stat st;
+	struct held h;
 
-	return identity_holder(holder, repo_id, who) && w->stat(w->arg, who->turn_pid, &st) == 0 &&
-	       st.start == who->turn_start && st.state != 'Z';
+	return held_parse(text, repo_id, &h) && w->stat(w->arg, h.pid, &st) == 0 &&
+	       st.start == h.start && st.state != 'Z' && held_push(&who->held, &h);
 }
 
 void identity_announced(const struct identity_world *w, const char *base, const char *repo_id,
 			struct sessions *s, struct identity *who)
 {
 	CLEANUP(freep) char *path = NULL, *text = NULL;
-	struct identity found = *who;
 	size_t len;
 	char *holder;
 
-	if (who->by != IDENTITY_BY_BACKEND || who->named || strcmp(who->turn_repo, repo_id) == 0)
+	if (who->by != IDENTITY_BY_BACKEND || who->named || held_of(who, repo_id))
 		return;
 	if (asprintf(&path, "%s/repos/%s/turns/%s", base, who->home, repo_id) < 0 ||
 	    file_read(AT_FDCWD, path, ANNOUNCED_MAX, &text, &len) < 0)
@@ -64,9 +58,8 @@ void identity_announced(const struct identity_world *w, const char *base, const 
 	if (!holder)
 		return;
 	*holder++ = '\0';
-	if (!is_session(text) || (strcmp(holder, "-\n") != 0 && !held(w, holder, repo_id, &found)))
+	if (!is_session(text) || (strcmp(holder, "-\n") != 0 && !lend(w, holder, repo_id, who)))
 		return;
-	strcpy(found.session, text);
-	found.session_id = sessions_intern(s, found.home, found.session);
-	*who = found;
+	strcpy(who->session, text);
+	who->session_id = sessions_intern(s, who->home, who->session);
 }

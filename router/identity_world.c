@@ -1,14 +1,19 @@
 /* The real world of identity.c: /proc, the registry and session files. */
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "manager/base/cleanup.h"
 #include "manager/base/file.h"
 #include "router/identity.h"
 
-enum { ENVIRON_MAX = 4 << 20 };
+enum { ENVIRON_MAX = 4 << 20, HANDLES_MAX = 64, SETTLED_MS = 100 };
 
 static int world_stat(void *arg, pid_t pid, struct proc_stat *out)
 {
@@ -17,6 +22,11 @@ static int world_stat(void *arg, pid_t pid, struct proc_stat *out)
 
 static int world_tgid(void *arg, pid_t tid, pid_t *tgid)
 {
+	/* Cheaper by far than /proc/<tid>/status: is it the thread that its process is named after? */
+	if (syscall(SYS_tgkill, tid, tid, 0) == 0 || errno == EPERM) {
+		*tgid = tid;
+		return 0;
+	}
 	return proc_tgid(tid, tgid);
 }
 
@@ -38,6 +48,52 @@ static int world_session(void *arg, pid_t pid, uint64_t start, char *repo_id, ch
 	return session_lookup(arg, pid, start, repo_id, session);
 }
 
+static uint64_t stamp_of(const struct stat *st)
+{
+	return ((uint64_t)st->st_mtim.tv_sec * 1000000000U + (uint64_t)st->st_mtim.tv_nsec) ^
+	       ((uint64_t)st->st_ino << 1) ^ 1U;
+}
+
+/* A directory's time has steps of some milliseconds: one that changed just now may change without a trace. */
+static uint64_t world_session_stamp(void *arg)
+{
+	const struct config *c = arg;
+	struct timespec now;
+	char path[PATH_MAX];
+	struct stat st;
+
+	if (snprintf(path, sizeof(path), "%s/sessions", c->base) >= (int)sizeof(path))
+		return 0;
+	if (stat(path, &st) < 0)
+		return errno == ENOENT ? 1 : 0;
+	clock_gettime(CLOCK_REALTIME, &now);
+	if ((now.tv_sec - st.st_mtim.tv_sec) * 1000 + (now.tv_nsec - st.st_mtim.tv_nsec) / 1000000 <
+	    SETTLED_MS)
+		return 0;
+	return stamp_of(&st);
+}
+
+static int world_open(void *arg, pid_t pid)
+{
+	return (int)syscall(SYS_pidfd_open, pid, 0);
+}
+
+static bool world_alive(void *arg, const int *handles, unsigned n)
+{
+	struct pollfd fds[HANDLES_MAX];
+
+	if (n > HANDLES_MAX)
+		return false;
+	for (unsigned i = 0; i < n; i++)
+		fds[i] = (struct pollfd){.fd = handles[i], .events = POLLIN};
+	return poll(fds, n, 0) == 0;
+}
+
+static void world_close(void *arg, int handle)
+{
+	close(handle);
+}
+
 static uint64_t world_registry_stamp(void *arg, const struct repo *r)
 {
 	char path[PATH_MAX];
@@ -46,8 +102,7 @@ static uint64_t world_registry_stamp(void *arg, const struct repo *r)
 	if (snprintf(path, sizeof(path), "%s/registry.json", r->state_dir) >= (int)sizeof(path) ||
 	    stat(path, &st) < 0)
 		return 0;
-	return ((uint64_t)st.st_mtim.tv_sec * 1000000000U + (uint64_t)st.st_mtim.tv_nsec) ^
-	       ((uint64_t)st.st_ino << 1) ^ 1U;
+	return stamp_of(&st);
 }
 
 static int world_registry(void *arg, const struct repo *r, struct endpoint *ep)
@@ -63,6 +118,10 @@ void identity_world(struct identity_world *w, const struct config *c)
 		.cwd = world_cwd,
 		.environ = world_environ,
 		.session = world_session,
+		.session_stamp = world_session_stamp,
+		.open = world_open,
+		.alive = world_alive,
+		.close = world_close,
 		.registry_stamp = world_registry_stamp,
 		.registry = world_registry,
 	};

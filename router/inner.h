@@ -6,6 +6,7 @@
  *   submit  takes the requests whose turn it is: sends mutations, runs granted()
  *   keeper  what must not wait behind a send: cancelled and expired requests, giving the file lock back,
  *           writer.json, home.jsonl
+ *   await   waits in the kernel while another process has the file lock
  *   summon  one ensure of the backend; requests that need it wait aside, those that only wait for the
  *           turn do not
  *
@@ -26,14 +27,18 @@
 #include "router/refusals.h"
 #include "router/router.h"
 #include "router/sessions.h"
+#include "router/standoff.h"
 #include "router/turn.h"
 #include "router/turnlock.h"
 
 enum {
 	ROUTER_THREAD_IDLE_MS = 10000, /* a thread without work ends; router_hooks.idle_ms */
-	ROUTER_LOCK_POLL_MS = 5,       /* between processes */
-	ROUTER_LOCK_AWAY_MS = 12,      /* after giving way: more than another's poll takes */
-	ROUTER_WANTED_MS = 50, /* how often a long holder looks whether another process waits */
+	ROUTER_LOCK_AWAY_MS = 12,      /* after giving way: more than it takes to wake another */
+	ROUTER_POKE_MS = 1,            /* until the await thread has noticed */
+	ROUTER_CIRCLE_MS = 20,         /* a wait under an explicit turn is looked at after this */
+	ROUTER_WANTED_MS =
+		50, /* how often a long holder looks whether another process waits, and one
+				* who waits for another process whether HEAD names another branch */
 	ROUTER_WRITER_MS = 50, /* writer.json at most this often */
 	ROUTER_ATTEMPTS = 8,   /* sends of one mutation */
 };
@@ -78,8 +83,11 @@ struct router_ticket {
 		router_endpoint_fn endpoint;
 	} fn;
 	void *arg;
-	bool borrowed; /* the turn is its caller's already: see router_pass.borrowed */
-	bool sent;     /* at least once: whether it was applied is not ours to say */
+	bool borrowed;       /* the turn is its caller's already: see router_pass.borrowed */
+	bool sent;           /* at least once: whether it was applied is not ours to say */
+	uint64_t serial;     /* never 0 once it waited for the turn */
+	struct claim *claim; /* owned; turns.json says that it waits */
+	bool looked;         /* whether that is part of a circle */
 	unsigned attempts;
 	uint64_t submitted_us, give_up_ms;
 	int64_t since_wall_ms;
@@ -112,27 +120,31 @@ struct router_repo {
 	bool stopping;
 	struct turn turn;
 	struct turnlock *file; /* owned */
-	bool lock_busy;        /* a thread uses file without the lock */
-	bool lock_held;        /* file is locked for branch_held */
+	struct turnlock *
+		counter; /* owned; the same file, opened once more: of the submit thread, for epochs */
+	bool lock_busy;    /* a thread uses file without the lock */
+	bool lock_held;    /* file is locked for branch_held */
 	bool lock_nominal; /* locking failed for good: only this process is kept apart; logged */
 	bool lock_marked;  /* file says that we wait */
-	bool giving_way;   /* another process waits too long: no new change begins */
+	bool awaiting;     /* the await thread is to wait for file, or does */
+	bool blocked;      /* it does: lock_busy is its, and await.id may be poked */
+	uint64_t awaited_version; /* of the branch that it waits for */
+	bool giving_way;          /* another process waits too long: no new change begins */
 	uint64_t lock_since_ms;
 	uint64_t lock_not_before_ms;
 	uint64_t wanted_at_ms;   /* when to look for waiters of other processes again */
 	uint64_t branch_version; /* of branch_held */
 	char branch_held[BRANCH_MAX];
 	uint64_t epoch, epoch_generation;
-	uint64_t borrowed_epoch;
-	uint32_t borrowed_session;
-	uint64_t borrowed_turn; /* router_pass.borrowed */
+	uint64_t borrowed_epoch,
+		borrowed_from; /* the last one in an explicit turn, and that of the turn */
 
 	struct router_ticket *needing, *urgent, *answers;
 	bool backend_good;     /* the last exchange with the gateway went well */
 	struct summon *summon; /* owned reference; NULL when none runs */
 	struct client *client; /* of the submit thread */
 	bool client_stale;
-	struct thread submit, keeper;
+	struct thread submit, keeper, await;
 
 	/* The keeper's: writer.json */
 	struct actor holder; /* of the last request let through */
@@ -151,6 +163,7 @@ struct router {
 	struct sessions *sessions;
 	struct refusals *refusals;
 	struct router_hooks hooks;
+	_Atomic uint64_t serials; /* of tickets */
 	pthread_mutex_t lock;
 	struct router_repo *repos; /* protected by lock */
 };
@@ -166,11 +179,32 @@ struct router {
 bool grant_ready_locked(struct router_repo *rr, uint64_t version, bool mark, uint64_t now_ms);
 /* (drops) Gives the file lock back, when nothing is in flight. */
 void grant_release_locked(struct router_repo *rr);
-/* (drops) The epoch of the turn that t's mutation is part of; 0 or negative errno. */
+/* How an attempt at file ended: 0, or an error that no waiting helps. */
+void grant_taken_locked(struct router_repo *rr, uint64_t version, const char *name, int rc);
+/* lock_busy is over: wakes those who found it so. */
+void grant_unbusy_locked(struct router_repo *rr);
+/* (drops) The epoch of the turn that t's mutation is part of; 0 or negative errno, -ESTALE when the holder
+ * of the explicit turn that it goes in is no more. */
 int grant_epoch_locked(struct router_repo *rr, const struct router_ticket *t, uint64_t *epoch);
 /* Something of the holder has begun: remembers it for writer.json. */
 void grant_begun_locked(struct router_repo *rr, const struct actor *a);
 void grant_end_locked(struct router_repo *rr, uint64_t now_ms);
+
+/* ---- await.c: another process has the turn ---- */
+
+/* Somebody here wants file's lock. 0 or negative errno: the caller has to try again by itself. */
+int await_start_locked(struct router_repo *rr);
+/* (drops) Ends a wait that nobody wants any more. When to call it again: TURN_NO_DEADLINE, never. */
+uint64_t await_tend_locked(struct router_repo *rr, uint64_t now_ms);
+void await_stop(struct router_repo *rr); /* lock not held; stopping is set */
+
+/* ---- circle.c: a write that works under an explicit turn waits for another turn ---- */
+
+/* (drops) Looks at those in line, and ends one that would wait for ever with -EDEADLK. */
+void circle_tend_locked(struct router_repo *rr, uint64_t now_ms);
+uint64_t circle_due_locked(const struct router_repo *rr);
+/* (drops) t does not wait any more. */
+void circle_leave_locked(struct router_repo *rr, struct router_ticket *t);
 
 /* ---- submit.c, keeper.c, summon.c ---- */
 

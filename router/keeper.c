@@ -18,6 +18,7 @@ static void answer_locked(struct router_repo *rr, struct router_ticket *t)
 
 	DL_DELETE(rr->answers, t);
 	t->place = TICKET_NOWHERE;
+	circle_leave_locked(rr, t);
 	pthread_mutex_unlock(&rr->lock);
 	if (t->error != -EINTR && t->kind != TICKET_ENDPOINT && sentence[0])
 		refusals_add(rr->router->refusals, &t->pass.actor,
@@ -59,11 +60,9 @@ static void tend_lock_locked(struct router_repo *rr, uint64_t now)
 		pthread_mutex_unlock(&rr->lock);
 		wanted = rr->file && turnlock_wanted(rr->file);
 		pthread_mutex_lock(&rr->lock);
-		rr->lock_busy = false;
 		rr->giving_way = wanted;
 		rr->wanted_at_ms = now + ROUTER_WANTED_MS;
-		if (rr->turn.queue)
-			thread_wake_locked(&rr->submit, 0);
+		grant_unbusy_locked(rr);
 	}
 	if (rr->lock_marked && !rr->turn.queue && !rr->lock_busy) {
 		/* Who waited has given up: no holder need give way to us. */
@@ -72,9 +71,7 @@ static void tend_lock_locked(struct router_repo *rr, uint64_t now)
 		pthread_mutex_unlock(&rr->lock);
 		turnlock_unmark(rr->file);
 		pthread_mutex_lock(&rr->lock);
-		rr->lock_busy = false;
-		if (rr->turn.queue)
-			thread_wake_locked(&rr->submit, 0);
+		grant_unbusy_locked(rr);
 	}
 }
 
@@ -190,18 +187,22 @@ static uint64_t next_ms_locked(struct router_repo *rr, uint64_t now)
 {
 	uint64_t at = min_ms(expiry_locked(rr), homelog_due(rr->log, now));
 
-	return min_ms(min_ms(at, lock_due_locked(rr, now)), writer_due_locked(rr));
+	at = min_ms(min_ms(at, lock_due_locked(rr, now)), writer_due_locked(rr));
+	return min_ms(at, circle_due_locked(rr));
 }
 
 static bool nothing_left_locked(const struct router_repo *rr)
 {
 	return !rr->answers && !rr->needing && !rr->lock_held && !rr->lock_busy &&
-	       !rr->lock_marked && !rr->turn.queue && !rr->turn.in_flight && !rr->writer_written;
+	       !rr->lock_marked && !rr->awaiting && !rr->turn.queue && !rr->turn.in_flight &&
+	       !rr->writer_written;
 }
 
-static void round_locked(struct router_repo *rr, uint64_t now)
+/* When the await thread is to be looked at again. */
+static uint64_t round_locked(struct router_repo *rr, uint64_t now)
 {
 	submit_expire_locked(rr, now);
+	circle_tend_locked(rr, now);
 	while (rr->answers)
 		answer_locked(rr, rr->answers);
 	tend_lock_locked(rr, now);
@@ -211,6 +212,7 @@ static void round_locked(struct router_repo *rr, uint64_t now)
 		homelog_flush(rr->log, now, false);
 		pthread_mutex_lock(&rr->lock);
 	}
+	return await_tend_locked(rr, now);
 }
 
 void keeper_drain(struct router_repo *rr)
@@ -227,13 +229,13 @@ void *keeper_main(void *repo)
 
 	pthread_mutex_lock(&rr->lock);
 	while (!rr->stopping || rr->answers) {
-		uint64_t now = clock_mono_ms(), at;
+		uint64_t now = clock_mono_ms(), at, await_at;
 
-		round_locked(rr, now);
+		await_at = round_locked(rr, now);
 		if (rr->answers || rr->stopping)
 			continue;
 		now = clock_mono_ms();
-		at = next_ms_locked(rr, now);
+		at = min_ms(next_ms_locked(rr, now), await_at);
 		if (at <= now)
 			continue;
 		if (!thread_sleep_locked(rr, &rr->keeper, at) && nothing_left_locked(rr) &&

@@ -13,6 +13,7 @@
 #include "manager/mountstate.h"
 #include "router/client.h"
 #include "router/sessions.h"
+#include "router/standoff.h"
 #include "router/turnlock.h"
 #include "router/writer.h"
 
@@ -23,6 +24,9 @@ struct oneshot_turn {
 	struct turnlock *lock; /* owned */
 	bool borrowed;         /* rrm lock above us has it */
 	bool shown;            /* writer.json names us */
+	bool claimed;          /* turns.json names us */
+	struct claim claim;    /* of what we want or have */
+	struct held_list held; /* above us, and ours in front once we have it */
 	char branch[BRANCH_NAME_MAX];
 	int64_t since_wall_ms;
 };
@@ -108,14 +112,21 @@ static int timed_out(const struct oneshot_turn *t, struct err *e)
 		       who[0] ? who : "another program (its name is not known)", r->name);
 }
 
-static bool held_above(const struct oneshot_turn *t)
+/* Waits only when that would not be for ever. */
+static int wait_in_line(struct oneshot_turn *t, const char *branch, uint32_t timeout_ms,
+			struct err *e)
 {
-	const struct identity *who = t->want.who;
+	int rc;
 
-	if (!who || strcmp(who->turn_repo, t->want.repo->id) != 0)
-		return false;
-	return who->turn_offset < 0 ||
-	       (!t->want.all && who->turn_offset == turnlock_offset(t->branch));
+	show(t, false);
+	if (t->held.n) {
+		t->claim.waits = true;
+		rc = standoff_claim(t->want.config->base, &t->claim, e);
+		if (rc == -EDEADLK)
+			return rc;
+		t->claimed = rc == 0;
+	}
+	return turnlock_wait(t->lock, branch, timeout_ms);
 }
 
 static int wait_for_lock(struct oneshot_turn *t, struct err *e)
@@ -127,10 +138,10 @@ static int wait_for_lock(struct oneshot_turn *t, struct err *e)
 	if (rc < 0)
 		return rc;
 	rc = turnlock_wait(t->lock, branch, quick);
-	if (rc == -ETIMEDOUT && t->want.timeout_ms > quick) {
-		show(t, false);
-		rc = turnlock_wait(t->lock, branch, t->want.timeout_ms - quick);
-	}
+	if (rc == -ETIMEDOUT && t->want.timeout_ms > quick)
+		rc = wait_in_line(t, branch, t->want.timeout_ms - quick, e);
+	if (rc == -EDEADLK)
+		return rc;
 	if (rc == -ETIMEDOUT)
 		return timed_out(t, e);
 	if (rc < 0)
@@ -140,25 +151,77 @@ static int wait_for_lock(struct oneshot_turn *t, struct err *e)
 	return 0;
 }
 
-int oneshot_turn_take(struct oneshot_turn **out, const struct oneshot_want *w, struct err *e)
+/* What is ours now: for those below us, and for whoever would wait for us for ever. */
+static int have(struct oneshot_turn *t, struct err *e)
 {
-	struct oneshot_turn *t = calloc(1, sizeof(*t));
+	int rc;
+
+	if (!t->want.explicit)
+		return 0;
+	rc = turnlock_next_epoch(t->lock, &t->claim.turn.epoch);
+	if (rc < 0)
+		return err_errno(e, rc, "cannot count the turn in %s/lock",
+				 t->want.repo->state_dir);
+	if (!held_push(&t->held, &t->claim.turn))
+		return err_set(e, -EMLINK, "more than %d write turns inside one another", HELD_MAX);
+	t->claim.waits = false;
+	if (standoff_claim(t->want.config->base, &t->claim, NULL) == 0)
+		t->claimed = true;
+	return 0;
+}
+
+static int begin_turn(struct oneshot_turn *t)
+{
+	const struct oneshot_want *w = &t->want;
+	struct proc_stat self;
 	int rc = 0;
 
-	if (!t)
-		return -ENOMEM;
-	t->want = *w;
 	t->since_wall_ms = clock_wall_ms();
 	if (w->branch)
 		snprintf(t->branch, sizeof(t->branch), "%s", w->branch);
 	else
 		rc = repo_branch(w->repo->root, t->branch, sizeof(t->branch));
+	if (rc == 0)
+		rc = proc_stat(getpid(), &self);
 	if (rc < 0)
+		return rc;
+	if (w->who)
+		t->held = w->who->held;
+	t->claim = (struct claim){
+		.turn = {.pid = self.pid,
+			 .start = self.start,
+			 .offset = w->all ? HELD_ALL : turnlock_offset(t->branch)},
+		.above = t->held,
+		.who = w->actor.pid,
+	};
+	memcpy(t->claim.turn.repo, w->repo->id, sizeof(t->claim.turn.repo));
+	memcpy(t->claim.comm, w->actor.comm, sizeof(t->claim.comm));
+	snprintf(t->claim.name, sizeof(t->claim.name), "%s", w->repo->name);
+	return 0;
+}
+
+int oneshot_turn_take(struct oneshot_turn **out, const struct oneshot_want *w, struct err *e)
+{
+	struct oneshot_turn *t = calloc(1, sizeof(*t));
+	const struct held *above;
+	int rc;
+
+	if (!t)
+		return -ENOMEM;
+	t->want = *w;
+	rc = begin_turn(t);
+	above = held_find(&t->held, w->repo->id, t->claim.turn.offset);
+	if (rc < 0) {
 		rc = err_errno(e, rc, "cannot read the branch of %s", w->repo->root);
-	else if (held_above(t))
+	} else if (above) {
 		t->borrowed = true;
-	else
+		t->claim.turn = *above;
+		held_push(&t->held, above);
+	} else {
 		rc = wait_for_lock(t, e);
+		if (rc == 0)
+			rc = have(t, e);
+	}
 	if (rc < 0) {
 		oneshot_turn_give(t);
 		return rc;
@@ -171,6 +234,8 @@ struct oneshot_turn *oneshot_turn_give(struct oneshot_turn *t)
 {
 	if (!t)
 		return NULL;
+	if (t->claimed)
+		standoff_drop(t->want.config->base, &t->claim);
 	if (t->shown)
 		writer_put(t->want.repo->state_dir, t->branch, NULL, NULL, 0);
 	turnlock_close(t->lock);
@@ -178,25 +243,24 @@ struct oneshot_turn *oneshot_turn_give(struct oneshot_turn *t)
 	return NULL;
 }
 
-int oneshot_turn_text(const struct oneshot_turn *t, char *buf, size_t size)
+const struct held_list *oneshot_turn_held(const struct oneshot_turn *t)
 {
-	const struct identity *who = t->want.who;
-	struct proc_stat self;
-	int rc;
-
-	if (t->borrowed) {
-		snprintf(buf, size, "%d-%llu-%lld", (int)who->turn_pid,
-			 (unsigned long long)who->turn_start, (long long)who->turn_offset);
-		return 0;
-	}
-	rc = proc_stat(getpid(), &self);
-	if (rc == 0)
-		snprintf(buf, size, "%d-%llu-%lld", (int)self.pid, (unsigned long long)self.start,
-			 t->want.all ? -1LL : (long long)turnlock_offset(t->branch));
-	return rc;
+	return &t->held;
 }
 
 /* ---- mutations ---- */
+
+static int count(struct oneshot *o, struct err *e)
+{
+	struct oneshot_turn *t = o->turn;
+	int rc;
+
+	if (!t->borrowed)
+		return turnlock_next_epoch(t->lock, &o->epoch);
+	rc = turnlock_open(&t->lock, t->want.repo->state_dir, e);
+	o->epoch = t->claim.turn.epoch;
+	return rc < 0 ? rc : turnlock_renew_epoch(t->lock, &o->epoch);
+}
 
 /* The backend first, then the turn: a backend that writes at home while it starts would wait for us. */
 static int prepare(struct oneshot *o, struct err *e)
@@ -219,10 +283,7 @@ static int prepare(struct oneshot *o, struct err *e)
 		rc = oneshot_turn_take(&o->turn, &o->want, e);
 	if (rc < 0)
 		return rc;
-	if (o->turn->borrowed)
-		rc = turnlock_open(&o->turn->lock, o->want.repo->state_dir, e);
-	if (rc == 0)
-		rc = turnlock_next_epoch(o->turn->lock, &o->epoch);
+	rc = count(o, e);
 	o->waited_us += clock_mono_us() - begun;
 	return rc < 0 ? err_errno(e, rc, "cannot count the turn in %s/lock",
 				  o->want.repo->state_dir)

@@ -27,14 +27,17 @@ struct oneshot_want {
 	const char *path;   /* for writer.json; may be NULL */
 	uint32_t timeout_ms;
 	struct actor actor;
-	const struct identity *who; /* its turn_repo: the turn may be held above us by rrm lock */
+	const struct identity
+		*who;  /* its turns: this one may be held above us by rrm lock; may be NULL */
+	bool explicit; /* it is held for as long as a command runs */
 };
 
-/* 0 with the turn held (writer.json says so); -ETIMEDOUT with a sentence that says who has it. */
+/* 0 with the turn held (writer.json says so); -ETIMEDOUT with a sentence that says who has it; -EDEADLK
+ * with one that says who waits for whom (standoff.h). */
 int oneshot_turn_take(struct oneshot_turn **out, const struct oneshot_want *w, struct err *e);
 struct oneshot_turn *oneshot_turn_give(struct oneshot_turn *t); /* NULL is fine; returns NULL */
-/* "<pid>-<start>-<offset>" for RRM_TURN_HOLDER; 0 or negative errno */
-int oneshot_turn_text(const struct oneshot_turn *t, char *buf, size_t size);
+/* The turns that what we run works under, this one first. */
+const struct held_list *oneshot_turn_held(const struct oneshot_turn *t);
 
 /* ---- mutations ---- */
 

@@ -48,6 +48,7 @@ static void repo_destroy(struct router_repo *rr)
 	rr->stopping = true;
 	pthread_mutex_unlock(&rr->lock);
 	summon_abandon(rr);
+	await_stop(rr);
 	thread_stop(rr, &rr->submit);
 	pthread_mutex_lock(&rr->lock);
 	submit_fail_all_locked(rr, -EIO, "rrm-mount is ending or the repository was removed");
@@ -60,11 +61,13 @@ static void repo_destroy(struct router_repo *rr)
 		writer_put(rr->info.state_dir, rr->branch_held, NULL, NULL, 0);
 	client_free(rr->client);
 	turnlock_close(rr->file);
+	turnlock_close(rr->counter);
 	homelog_free(rr->log);
 	branch_deinit(&rr->branch);
 	repo_deinit(&rr->info);
 	thread_deinit(&rr->submit);
 	thread_deinit(&rr->keeper);
+	thread_deinit(&rr->await);
 	pthread_mutex_destroy(&rr->lock);
 	free(rr);
 }
@@ -83,6 +86,7 @@ static int repo_make(struct router *r, const struct repo *repo, struct router_re
 	thread_init(&rr->submit);
 	rr->submit.spins = true;
 	thread_init(&rr->keeper);
+	thread_init(&rr->await);
 	turn_init(&rr->turn, c->linger_ms, c->max_turn_ms, c->lock_timeout_ms);
 	rr->policy = config_policy_of(c, repo);
 	rc = repo_copy(&rr->info, repo);
@@ -181,27 +185,21 @@ static void kernel_identity(struct router *r, uint32_t last, struct identity *wh
 		who->session_id = last;
 }
 
-static bool borrows(struct router_repo *rr, const struct identity *who)
+/* The turn above the caller that it may change rr in, or NULL. */
+static const struct held *borrows(struct router_repo *rr, const struct identity *who)
 {
 	char name[BRANCH_MAX];
 
-	if (!who->turn_repo[0] || strcmp(who->turn_repo, rr->info.id) != 0)
-		return false;
-	if (who->turn_offset < 0)
-		return true;
+	if (!who->held.n)
+		return NULL;
 	branch_name(&rr->branch, name);
-	return turnlock_offset(name) == who->turn_offset;
-}
-
-/* One number a holder, never 0. */
-static uint64_t turn_of(const struct identity *who)
-{
-	return ((uint64_t)who->turn_pid << 40) ^ who->turn_start;
+	return held_find(&who->held, rr->info.id, turnlock_offset(name));
 }
 
 static void fill_pass(struct router *r, struct router_repo *rr, const struct router_caller *caller,
 		      uint64_t now_ms, struct router_pass *pass)
 {
+	const struct held *above;
 	struct identity who;
 
 	identity_of(r->ids, caller->tid, now_ms, &who);
@@ -218,7 +216,12 @@ static void fill_pass(struct router *r, struct router_repo *rr, const struct rou
 	memcpy(pass->actor.session, who.session, sizeof(pass->actor.session));
 	pass->begun_us = clock_mono_us();
 	pass->note_path = false;
-	pass->borrowed = borrows(rr, &who) ? turn_of(&who) : 0;
+	above = borrows(rr, &who);
+	pass->borrowed = above != NULL;
+	pass->holder_pid = above ? above->pid : 0;
+	pass->holder_start = above ? above->start : 0;
+	pass->epoch = above ? above->epoch : 0;
+	pass->in_turn = who.held.n > 0;
 }
 
 static int begin_home(struct router_repo *rr, struct router_pass *pass, uint64_t now_ms)
@@ -316,7 +319,7 @@ static struct router_ticket *ticket_new(enum ticket_kind kind, const struct rout
 	t->since_wall_ms = clock_wall_ms();
 	if (pass) {
 		t->pass = *pass;
-		t->borrowed = pass->borrowed != 0;
+		t->borrowed = pass->borrowed;
 	}
 	return t;
 }

@@ -52,7 +52,12 @@ struct router_pass {
 	struct actor actor;
 	uint64_t begun_us;
 	bool note_path; /* router_end() wants note.path: first change of this session to this key lately */
-	uint64_t borrowed; /* private: which holder's turn it goes in; 0: it needs one of its own */
+	/* Private. borrowed: it goes in an explicit turn above it, of this epoch, and needs none of its own as
+	 * long as that one's holder lives. */
+	bool borrowed;
+	pid_t holder_pid;
+	uint64_t holder_start, epoch;
+	bool in_turn; /* private: it works under an explicit turn, of whatever repo */
 };
 
 /* What a home change was, for home.jsonl. */

@@ -1,5 +1,6 @@
 #include <assert.h>
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,7 @@ void ticket_free(struct router_ticket *t)
 	if (!t)
 		return;
 	mutation_free(t->m);
+	free(t->claim);
 	free(t);
 }
 
@@ -98,11 +100,13 @@ void submit_place_locked(struct router_repo *rr, struct router_ticket *t)
 		return;
 	}
 	t->place = TICKET_TURN;
+	t->serial = atomic_fetch_add(&rr->router->serials, 1) + 1;
 	turn_push(&rr->turn, &t->rq, t->pass.session, now);
 	rr->line_changes++;
 	thread_wake_locked(&rr->submit, turn_next_deadline(&rr->turn, now));
 	/* writer.json names those who wait longer than a moment. */
-	thread_wake_locked(&rr->keeper, now + ROUTER_WRITER_MS);
+	thread_wake_locked(&rr->keeper,
+			   now + (t->pass.in_turn ? ROUTER_CIRCLE_MS : ROUTER_WRITER_MS));
 }
 
 static void set_busy(struct router_repo *rr, struct router_ticket *t)
@@ -244,6 +248,8 @@ static int send_locked(struct router_repo *rr, struct router_ticket *t, struct m
 	int rc = grant_epoch_locked(rr, t, &epoch);
 	bool stale = rr->client_stale;
 
+	if (rc == -ESTALE)
+		return rc;
 	if (rc < 0) {
 		t->attempts = ROUTER_ATTEMPTS; /* no other backend helps */
 		return err_errno(e, rc, "cannot count the turn in %s/lock", rr->info.state_dir);
@@ -276,6 +282,12 @@ static void run_mutation_locked(struct router_repo *rr, struct router_ticket *t)
 	struct err e = ERR_INIT;
 	int rc = send_locked(rr, t, &a, &e);
 
+	if (rc == -ESTALE) {
+		/* Who held the turn above it is gone: it needs one of its own. */
+		t->borrowed = t->pass.borrowed = false;
+		submit_place_locked(rr, t);
+		return;
+	}
 	if (rc < 0) {
 		bool again = again_locked(rr, t, &e);
 
@@ -302,6 +314,7 @@ static void run_mutation_locked(struct router_repo *rr, struct router_ticket *t)
 static void run_locked(struct router_repo *rr, struct router_ticket *t)
 {
 	t->place = TICKET_NOWHERE;
+	circle_leave_locked(rr, t);
 	if (!t->borrowed)
 		grant_begun_locked(rr, &t->pass.actor);
 	if (t->kind == TICKET_MUTATION) {
@@ -331,9 +344,11 @@ static bool step_locked(struct router_repo *rr, uint64_t version, uint64_t now, 
 	if (!turn_peek(&rr->turn, now))
 		return false;
 	if (!grant_ready_locked(rr, version, true, now)) {
-		*again_ms = now + ROUTER_LOCK_POLL_MS;
-		if (rr->lock_busy || rr->turn.in_flight)
-			*again_ms = TURN_NO_DEADLINE; /* whoever ends that wakes us */
+		/* Whoever has the lock busy, waits for it, is in flight, or gives it back wakes us. */
+		*again_ms = TURN_NO_DEADLINE;
+		if (!rr->lock_busy && !rr->awaiting && !rr->turn.in_flight && !rr->giving_way)
+			*again_ms = now < rr->lock_not_before_ms ? rr->lock_not_before_ms
+								 : now + ROUTER_WANTED_MS;
 		return false;
 	}
 	rq = turn_pop(&rr->turn, clock_mono_ms());

@@ -2,11 +2,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "manager/base/cleanup.h"
 #include "manager/base/clock.h"
@@ -14,7 +16,12 @@
 #include "manager/base/path.h"
 #include "manager/base/sha256.h"
 
-enum { COUNTER_LEN = 32, POLL_MIN_US = 500, POLL_MAX_US = 5000, COUNTER_TRIES = 2000 };
+enum { COUNTER_LEN = 32, POKE_AGAIN_MS = 5, COUNTER_TRIES = 2000, POKE_SIGNAL = SIGURG };
+
+/* glibc before 2.38 has no name for it. */
+#ifndef sigev_notify_thread_id
+#define sigev_notify_thread_id _sigev_un._tid
+#endif
 
 #define TURNS_BEGIN ((off_t)4096)
 #define TURNS_LEN ((off_t)1 << 32)
@@ -171,28 +178,99 @@ int turnlock_try(struct turnlock *l, const char *branch, bool mark)
 	return rc;
 }
 
-static void sleep_us(long us)
+/* ---- waiting ---- */
+
+static void poked(int sig)
 {
-	nanosleep(&(struct timespec){.tv_nsec = us * 1000}, NULL);
+}
+
+static pthread_once_t poke_once = PTHREAD_ONCE_INIT;
+
+/* Without SA_RESTART: fcntl() ends with EINTR. */
+static void catch_pokes(void)
+{
+	struct sigaction sa = {.sa_handler = poked};
+
+	sigaction(POKE_SIGNAL, &sa, NULL);
+}
+
+void turnlock_poke(pthread_t thread)
+{
+	pthread_once(&poke_once, catch_pokes);
+	pthread_kill(thread, POKE_SIGNAL);
+}
+
+static int block_for(struct turnlock *l, struct range want)
+{
+	struct flock fl = {
+		.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = want.begin, .l_len = want.len};
+	struct stat st;
+
+	put_mark(l, want);
+	if (fcntl(l->fd, F_OFD_SETLKW, &fl) < 0)
+		return -errno;
+	if (fstat(l->fd, &st) == 0 && st.st_nlink == 0) {
+		set_lock(l->fd, F_UNLCK, want.begin, want.len);
+		return -ESTALE;
+	}
+	l->held = want;
+	turnlock_unmark(l);
+	return 0;
+}
+
+int turnlock_block(struct turnlock *l, const char *branch)
+{
+	sigset_t set, before;
+	int rc;
+
+	pthread_once(&poke_once, catch_pokes);
+	sigemptyset(&set);
+	sigaddset(&set, POKE_SIGNAL);
+	pthread_sigmask(SIG_UNBLOCK, &set, &before);
+	/* -ESTALE: the file was removed while we waited. */
+	while ((rc = turnlock_try(l, branch, true)) == -EAGAIN &&
+	       (rc = block_for(l, range_of(branch))) == -ESTALE)
+		;
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return rc;
+}
+
+/* Pokes the calling thread after timeout_ms, and then again and again. */
+static int start_timer(timer_t *timer, uint32_t timeout_ms)
+{
+	struct sigevent ev = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = POKE_SIGNAL};
+	struct itimerspec at = {
+		.it_value = {.tv_sec = timeout_ms / 1000,
+			     .tv_nsec = (long)(timeout_ms % 1000) * 1000000 + 1},
+		.it_interval = {.tv_nsec = (long)POKE_AGAIN_MS * 1000000},
+	};
+
+	ev.sigev_notify_thread_id = gettid();
+	pthread_once(&poke_once, catch_pokes);
+	if (timer_create(CLOCK_MONOTONIC, &ev, timer) < 0)
+		return -errno;
+	timer_settime(*timer, 0, &at, NULL);
+	return 0;
 }
 
 int turnlock_wait(struct turnlock *l, const char *branch, uint32_t timeout_ms)
 {
 	uint64_t end = clock_mono_ms() + timeout_ms;
-	long pause = POLL_MIN_US;
-	int rc;
+	int rc = turnlock_try(l, branch, false);
+	timer_t timer;
 
-	while ((rc = turnlock_try(l, branch, true)) == -EAGAIN) {
-		if (clock_mono_ms() >= end) {
-			rc = -ETIMEDOUT;
-			break;
-		}
-		sleep_us(pause);
-		pause = pause * 2 > POLL_MAX_US ? POLL_MAX_US : pause * 2;
-	}
+	if (rc != -EAGAIN || !timeout_ms)
+		return rc == -EAGAIN ? -ETIMEDOUT : rc;
+	rc = start_timer(&timer, timeout_ms);
+	if (rc < 0)
+		return rc;
+	do
+		rc = turnlock_block(l, branch);
+	while (rc == -EINTR && clock_mono_ms() < end);
+	timer_delete(timer);
 	if (rc < 0)
 		turnlock_unmark(l);
-	return rc;
+	return rc == -EINTR ? -ETIMEDOUT : rc;
 }
 
 void turnlock_release(struct turnlock *l)
@@ -237,26 +315,44 @@ static uint64_t parse_counter(char *text)
 	return v;
 }
 
-static int raise_counter(struct turnlock *l, uint64_t *epoch)
+static int read_counter(struct turnlock *l, uint64_t *v)
 {
 	char text[COUNTER_LEN + 1] = "";
 	ssize_t n = pread(l->fd, text, COUNTER_LEN, 0);
-	uint64_t v;
 
 	if (n < 0)
 		return -errno;
 	text[n] = '\0';
-	v = parse_counter(text);
+	*v = parse_counter(text);
+	return 0;
+}
+
+static int raise_counter(struct turnlock *l, uint64_t *epoch)
+{
+	char text[COUNTER_LEN + 1] = "";
+	uint64_t v;
+	int rc = read_counter(l, &v);
+
+	if (rc < 0)
+		return rc;
 	v = v ? v + 1 : (uint64_t)clock_wall_ms();
 	snprintf(text, sizeof(text), "%-31llu\n", (unsigned long long)v);
 	*epoch = v;
 	return file_pwrite_all(l->fd, text, COUNTER_LEN, 0);
 }
 
+static void sleep_us(long us)
+{
+	nanosleep(&(struct timespec){.tv_nsec = us * 1000}, NULL);
+}
+
 int turnlock_next_epoch(struct turnlock *l, uint64_t *epoch)
 {
-	int rc = -EAGAIN;
+	int rc = l->held.len ? 0 : reopen_removed(l);
 
+	if (rc < 0)
+		return rc;
+	rc = -EAGAIN;
 	/* Byte 0 is held for microseconds; a holder stopped in between must not hang us for ever. */
 	for (int i = 0; i < COUNTER_TRIES; i++) {
 		rc = set_lock(l->fd, F_WRLCK, 0, 1);
@@ -269,4 +365,14 @@ int turnlock_next_epoch(struct turnlock *l, uint64_t *epoch)
 	rc = raise_counter(l, epoch);
 	set_lock(l->fd, F_UNLCK, 0, 1);
 	return rc;
+}
+
+int turnlock_renew_epoch(struct turnlock *l, uint64_t *epoch)
+{
+	uint64_t newest;
+	int rc = l->held.len ? 0 : reopen_removed(l);
+
+	if (rc == 0)
+		rc = read_counter(l, &newest);
+	return rc < 0 || (*epoch && newest == *epoch) ? rc : turnlock_next_epoch(l, epoch);
 }

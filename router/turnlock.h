@@ -9,9 +9,11 @@
  *     the same bytes + 2^40: held shared by those who wait for them, so that a holder can see it
  *
  * A holder that dies loses its locks at once (the kernel closes its fds). One struct is used by one
- * thread at a time. The file is never removed while rrm uses it; one that was is made anew.
+ * thread at a time. Whoever waits sleeps in the kernel; SIGURG, which nothing else here uses, wakes it early.
+ * The file is never removed while rrm uses it; one that was is made anew.
  */
 #pragma once
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -31,7 +33,14 @@ struct turnlock *turnlock_close(struct turnlock *l); /* gives everything back; N
  */
 int turnlock_try(struct turnlock *l, const char *branch, bool mark);
 
-/* As turnlock_try(), polling every few milliseconds; -ETIMEDOUT after timeout_ms. */
+/*
+ * Marks, and waits in the kernel, in its line, until the turn is held. 0, or -EINTR (the mark stays) after
+ * turnlock_poke(): that one may come before the wait has begun, so it is repeated until this returned.
+ */
+int turnlock_block(struct turnlock *l, const char *branch);
+void turnlock_poke(pthread_t thread);
+
+/* turnlock_block() with a bound, without a mark afterwards: -ETIMEDOUT after timeout_ms. */
 int turnlock_wait(struct turnlock *l, const char *branch, uint32_t timeout_ms);
 
 void turnlock_unmark(struct turnlock *l); /* no longer waiting */
@@ -45,10 +54,17 @@ bool turnlock_wanted(const struct turnlock *l);
 bool turnlock_taken(const struct turnlock *l, const char *branch);
 
 /*
- * A number higher than all before it for this repo; the turn must be held. A missing or damaged
+ * A number higher than all before it for this repo; somebody who waits for it holds the turn, by l or by
+ * another struct. A missing or damaged
  * counter starts anew at the wall clock in milliseconds, which is beyond any that was counted.
  */
 int turnlock_next_epoch(struct turnlock *l, uint64_t *epoch);
+
+/*
+ * For changes under a turn that somebody above the caller holds: *epoch stays when it is the newest, else
+ * it becomes a new one. Others have turns in between when HEAD names another branch for a while.
+ */
+int turnlock_renew_epoch(struct turnlock *l, uint64_t *epoch);
 
 /* Pure: offset of branch's byte. */
 off_t turnlock_offset(const char *branch);

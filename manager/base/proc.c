@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -181,17 +182,33 @@ int proc_cmdline(pid_t pid, char *buf, size_t size)
 	return 0;
 }
 
-int proc_boot_id(char *buf, size_t size)
+static struct {
+	pthread_once_t once;
+	char id[64];
+	int rc;
+} boot = {.once = PTHREAD_ONCE_INIT};
+
+static void read_boot_id(void)
 {
 	CLEANUP(freep) char *data = NULL;
 	size_t len;
-	int r = file_read(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 256, &data, &len);
-	if (r < 0)
-		return r;
+	boot.rc = file_read(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 256, &data, &len);
+	if (boot.rc < 0)
+		return;
 	data[strcspn(data, "\n")] = '\0';
-	if (strlen(data) >= size)
+	boot.rc = strlen(data) < sizeof(boot.id) ? 0 : -ENAMETOOLONG;
+	if (boot.rc == 0)
+		strcpy(boot.id, data);
+}
+
+int proc_boot_id(char *buf, size_t size)
+{
+	pthread_once(&boot.once, read_boot_id); /* the kernel takes its time for it, and it stays the same */
+	if (boot.rc < 0)
+		return boot.rc;
+	if (strlen(boot.id) >= size)
 		return -ENAMETOOLONG;
-	memcpy(buf, data, strlen(data) + 1);
+	strcpy(buf, boot.id);
 	return 0;
 }
 

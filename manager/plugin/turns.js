@@ -44,14 +44,20 @@ function giveBackTurn(turn) {
   turn.child?.stdin.end()
 }
 
+// What the call has already: rrm finds circles by it (router/standoff.h).
+function above(call) {
+  const held = call.turns.filter((t) => t.holder)
+  return { RRM_TURN: held.map((t) => t.target.id).join(" "), RRM_TURN_HOLDER: held.map((t) => t.holder).join(" ") }
+}
+
 // Ends by throwing rrm's sentence when somebody else has the turn for too long.
 function takeTurn(target, call) {
   const child = spawn(rrm, ["lock", target.id, "--", "sh", "-c", holdTurn], {
     stdio: ["pipe", "pipe", "pipe"],
     cwd: state,
-    env: { ...env, ...userEnv, RRM_SESSION: call.session },
+    env: { ...env, ...userEnv, ...above(call), RRM_SESSION: call.session },
   })
-  const turn = { target, child, file: null }
+  const turn = { target, child, file: null, holder: "" }
   call.turns.push(turn)
   child.stdin.on("error", () => {})
   return new Promise((held, failed) => {
@@ -65,7 +71,8 @@ function takeTurn(target, call) {
       out += text
       if (!out.endsWith("\n")) return
       if (call.over) return fail("the call was ended")
-      announce(turn, call.session, out.trim())
+      turn.holder = out.split(" ", 1)[0].trim()
+      announce(turn, call.session, turn.holder)
       held()
     })
   })

@@ -22,7 +22,7 @@ struct fake {
 };
 
 static struct fake procs[N_PROCS];
-static unsigned n_procs, n_stats;
+static unsigned n_procs, n_stats, n_cwds, n_sessions;
 static struct {
 	const char *repo;
 	pid_t pid;
@@ -93,6 +93,7 @@ static int fake_cwd(void *arg, pid_t pid, char *buf, size_t size)
 {
 	const struct fake *p = find(pid);
 
+	n_cwds++;
 	if (!p || !p->cwd)
 		return p ? -EACCES : -ESRCH;
 	snprintf(buf, size, "%s", p->cwd);
@@ -115,6 +116,7 @@ static int fake_environ(void *arg, pid_t pid, char **data, size_t *len)
 
 static int fake_session(void *arg, pid_t pid, uint64_t start, char *repo_id, char *session)
 {
+	n_sessions++;
 	if (!run_session.repo || run_session.pid != pid || run_session.start != start)
 		return -ENOENT;
 	snprintf(repo_id, REPO_ID_MAX, "%s", run_session.repo);
@@ -144,8 +146,67 @@ static int fake_registry(void *arg, const struct repo *r, struct endpoint *ep)
 static struct identities *ids;
 static struct sessions *sessions;
 static uint64_t now;
-static const struct identity_world world = {fake_stat,    fake_tgid,  fake_cwd,      fake_environ,
-					    fake_session, fake_stamp, fake_registry, NULL};
+
+/* Handles: an index into those that were given out. */
+static struct {
+	pid_t pid;
+	uint64_t start;
+	bool open;
+} handles[512];
+static unsigned n_handles, n_open;
+static uint64_t session_stamp;
+
+static int fake_open(void *arg, pid_t pid)
+{
+	const struct fake *p = find(pid);
+
+	if (!p)
+		return -1;
+	assert_true(n_handles < sizeof(handles) / sizeof(handles[0]));
+	handles[n_handles].pid = pid;
+	handles[n_handles].start = p->start;
+	handles[n_handles].open = true;
+	n_open++;
+	return (int)n_handles++;
+}
+
+static bool fake_alive(void *arg, const int *h, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		const struct fake *p = find(handles[h[i]].pid);
+
+		assert_true(handles[h[i]].open);
+		if (!p || p->start != handles[h[i]].start)
+			return false;
+	}
+	return true;
+}
+
+static void fake_close(void *arg, int h)
+{
+	assert_true(handles[h].open);
+	handles[h].open = false;
+	n_open--;
+}
+
+static uint64_t fake_session_stamp(void *arg)
+{
+	return session_stamp;
+}
+
+static const struct identity_world world = {
+	.stat = fake_stat,
+	.tgid = fake_tgid,
+	.cwd = fake_cwd,
+	.environ = fake_environ,
+	.session = fake_session,
+	.session_stamp = fake_session_stamp,
+	.open = fake_open,
+	.alive = fake_alive,
+	.close = fake_close,
+	.registry_stamp = fake_stamp,
+	.registry = fake_registry,
+};
 
 static void add_repo(const char *id, const char *root, const char *name)
 {
@@ -161,7 +222,8 @@ static void add_repo(const char *id, const char *root, const char *name)
 
 static int setup(void **state)
 {
-	n_procs = 0;
+	n_procs = n_handles = n_open = 0;
+	session_stamp = 0;
 	now = 10000;
 	memset(backends, 0, sizeof(backends));
 	memset(&run_session, 0, sizeof(run_session));
@@ -179,7 +241,7 @@ static int teardown(void **state)
 {
 	ids = identities_free(ids);
 	sessions = sessions_free(sessions);
-	return 0;
+	return n_open ? -1 : 0;
 }
 
 static struct identity who_is(pid_t tid)
@@ -426,6 +488,169 @@ static void a_repo_that_comes_or_goes_is_noticed_at_once(void **state)
 	assert_int_equal(who_is(20).rule, 3);
 }
 
+/* ---- ancestors are remembered while they live ---- */
+
+/* 20 to 29 below the shell, each the parent of the next. */
+static void ten_deep(void)
+{
+	for (pid_t p = 20; p < 30; p++)
+		add(p, p == 20 ? 10 : p - 1, p == 24 ? "/m/web" : "/tmp");
+}
+
+static void the_ancestors_of_a_second_child_are_not_read_again(void **state)
+{
+	unsigned stats, cwds, looked;
+
+	session_stamp = 7;
+	ten_deep();
+	add(40, 29, "/tmp");
+	add(41, 29, "/tmp");
+	is(40, 2, "web-1", "24-1024");
+	stats = n_stats, cwds = n_cwds, looked = n_sessions;
+	is(41, 2, "web-1", "24-1024");
+	assert_int_equal(n_stats - stats, 1);
+	assert_int_equal(n_cwds - cwds, 0);
+	assert_int_equal(n_sessions - looked, 1);
+	assert_int_equal(n_open, 12);
+}
+
+static void an_ancestor_that_ended_is_read_anew_with_all_of_them(void **state)
+{
+	ten_deep();
+	add(40, 29, "/tmp");
+	add(41, 29, "/tmp");
+	is(40, 2, "web-1", "24-1024");
+	at(24)->gone = true;
+	at(25)->ppid = 10; /* a subreaper */
+	is(41, 3, "", "41-1041");
+	add(24, 10, "/m/api")->start = 5000; /* the pid is used again, by no ancestor */
+	now += 5;
+	is(41, 3, "", "41-1041");
+}
+
+static void a_remembered_parent_with_a_new_parent_is_read_anew(void **state)
+{
+	add(20, 10, "/m/web");
+	add(21, 20, "/tmp");
+	add(22, 21, "/tmp");
+	add(23, 21, "/tmp");
+	at(10)->gone = true; /* 20 is all of the chain that is known, then */
+	is(22, 2, "web-1", "20-1020");
+	at(20)->gone = true;
+	at(21)->ppid = 1;
+	is(23, 3, "", "23-1023");
+}
+
+static void an_ancestor_that_walks_is_followed_within_5_ms(void **state)
+{
+	add(20, 10, "/m/web");
+	add(21, 20, "/tmp");
+	add(22, 20, "/tmp");
+	is(21, 2, "web-1", "20-1020");
+	at(20)->cwd = "/m/api";
+	now += 5;
+	is(22, 2, "api-2", "20-1020");
+}
+
+static void a_session_of_rrm_run_that_begins_is_seen_at_once(void **state)
+{
+	session_stamp = 7;
+	add(20, 10, "/tmp");
+	add(21, 20, "/tmp");
+	add(22, 20, "/tmp");
+	is(21, 3, "", "21-1021");
+	run_session.pid = 20, run_session.start = 1020;
+	run_session.repo = "api-2", run_session.session = "run-20-abc";
+	session_stamp = 8;
+	is(22, 1, "api-2", "run-20-abc");
+	is(22, 1, "api-2", "run-20-abc");
+}
+
+static void remembered_ancestors_are_bounded(void **state)
+{
+	for (pid_t p = 1000; p < 1150; p++) {
+		n_procs = 2;
+		n_handles %= 400; /* enough of them are closed by then */
+		if (n_handles < 100)
+			while (handles[n_handles].open)
+				n_handles++;
+		add(p, 10, "/m/web");
+		add(p + 5000, p, "/tmp");
+		assert_string_equal(who_is(p + 5000).home, "web-1");
+		assert_in_range(n_open, 1, 128);
+	}
+}
+
+/* ---- processes of all kinds ---- */
+
+static void setsid_and_nohup_change_nothing(void **state)
+{
+	backends[0].repo = "web-1", backends[0].pid = 50, backends[0].start = 1050;
+	backends[0].stamp = 7;
+	add(50, 1, "/srv/web");
+	add(51, 50, "/tmp")->pgid = 51; /* its own session */
+	add(52, 51, "/m/api");
+	is(52, 1, "web-1", "50-1050");
+	at(51)->gone = true; /* and then init's child: its environment tells */
+	at(52)->ppid = 1;
+	at(52)->environ = "OPENCODE_PID=50";
+	now += 1000;
+	is(52, 1, "web-1", "50-1050");
+}
+
+static void a_daemon_without_a_home_is_nobodys(void **state)
+{
+	add(60, 1, "/");
+	add(61, 60, "/var/spool");
+	is(61, 3, "", "61-1061");
+}
+
+static void a_process_of_another_pid_namespace_is_the_kernels(void **state)
+{
+	struct identity who = who_is(0);
+
+	assert_int_equal(who.rule, 3);
+	assert_int_equal(who.by, IDENTITY_BY_KERNEL);
+	assert_string_equal(who.home, "");
+}
+
+static void a_process_whose_parent_is_in_another_namespace_is_judged_alone(void **state)
+{
+	add(70, 0, "/m/web");
+	is(70, 2, "web-1", "70-1070");
+}
+
+static void a_caller_that_ended_is_rule_3_and_not_remembered(void **state)
+{
+	add(20, 10, "/m/web");
+	is(20, 2, "web-1", "20-1020");
+	at(20)->gone = true;
+	now += 5;
+	assert_int_equal(who_is(20).rule, 3);
+	add(20, 10, "/m/api")->start = 7000;
+	is(20, 2, "api-2", "20-7000");
+}
+
+static void turns_inside_one_another_are_all_known(void **state)
+{
+	struct identity who;
+
+	add(20, 10, "/m/web");
+	add(21, 20, "/m/web");
+	add(22, 21, "/m/web")->environ =
+		"RRM_TURN=api-2 web-1\nRRM_TURN_HOLDER=21-1021-5 20-1020--1";
+	who = who_is(22);
+	assert_int_equal(who.held.n, 2);
+	assert_ptr_equal(held_find(&who.held, "api-2", 5), &who.held.items[0]);
+	assert_null(held_find(&who.held, "api-2", 6));
+	assert_ptr_equal(held_find(&who.held, "web-1", 4711), &who.held.items[1]);
+	at(20)->gone = true;
+	now += 5;
+	who = who_is(22);
+	assert_int_equal(who.held.n, 1);
+	assert_string_equal(who.held.items[0].repo, "api-2");
+}
+
 static void a_turn_held_above_counts_while_its_holder_lives(void **state)
 {
 	struct identity who;
@@ -433,13 +658,14 @@ static void a_turn_held_above_counts_while_its_holder_lives(void **state)
 	add(20, 10, "/m/web");
 	add(21, 20, "/m/web")->environ = "RRM_TURN=api-2\nRRM_TURN_HOLDER=20-1020-4711";
 	who = who_is(21);
-	assert_string_equal(who.turn_repo, "api-2");
-	assert_int_equal(who.turn_offset, 4711);
+	assert_int_equal(who.held.n, 1);
+	assert_string_equal(who.held.items[0].repo, "api-2");
+	assert_int_equal(who.held.items[0].offset, 4711);
 	at(20)->start = 7;
 	now += 5;
-	assert_string_equal(who_is(21).turn_repo, "");
+	assert_int_equal(who_is(21).held.n, 0);
 	add(22, 10, "/m/web")->environ = "RRM_TURN=api-2\nRRM_TURN_HOLDER=nonsense";
-	assert_string_equal(who_is(22).turn_repo, "");
+	assert_int_equal(who_is(22).held.n, 0);
 }
 
 static void many_callers_do_not_grow_the_cache_without_bound(void **state)
@@ -510,11 +736,12 @@ static void a_backend_writes_for_the_session_that_was_announced(void **state)
 
 	assert_string_equal(who.session, "ses_1");
 	assert_int_equal(who.session_id, sessions_intern(sessions, "web-1", "ses_1"));
-	assert_string_equal(who.turn_repo, "api-2");
-	assert_int_equal(who.turn_offset, 4711);
+	assert_int_equal(who.held.n, 1);
+	assert_string_equal(who.held.items[0].repo, "api-2");
+	assert_int_equal(who.held.items[0].offset, 4711);
 	who = announced_to(t, 20, "ses_1 -\n"); /* writes without a turn */
 	assert_string_equal(who.session, "ses_1");
-	assert_string_equal(who.turn_repo, "");
+	assert_int_equal(who.held.n, 0);
 	who = who_is(20);
 	identity_announced(&world, t->path, "sub-3", sessions, &who);
 	assert_string_equal(who.session, "20-1020");
@@ -530,10 +757,10 @@ static void what_is_announced_is_for_no_one_else(void **state)
 	add(40, 20, "/m/web")->environ = "RRM_SESSION=ses_2";
 	add(41, 20, "/m/web"); /* a formatter */
 	add(42, 10, "/m/web");
-	assert_string_equal(announced_to(t, 40, "ses_1 30-1030-4711\n").turn_repo, "");
+	assert_int_equal(announced_to(t, 40, "ses_1 30-1030-4711\n").held.n, 0);
 	assert_string_equal(announced_to(t, 40, "ses_1 30-1030-4711\n").session, "ses_2");
 	assert_string_equal(announced_to(t, 41, "ses_1 30-1030-4711\n").session, "ses_1");
-	assert_string_equal(announced_to(t, 42, "ses_1 30-1030-4711\n").turn_repo, "");
+	assert_int_equal(announced_to(t, 42, "ses_1 30-1030-4711\n").held.n, 0);
 	teardown(NULL);
 }
 
@@ -559,7 +786,7 @@ static void a_damaged_announcement_is_none(void **state)
 		struct identity who = announced_to(t, 20, texts[i]);
 
 		assert_string_equal(who.session, "20-1020");
-		assert_string_equal(who.turn_repo, "");
+		assert_int_equal(who.held.n, 0);
 	}
 	teardown(NULL);
 }
@@ -655,6 +882,18 @@ int main(void)
 		T(a_loop_of_parents_ends),
 		T(a_known_caller_costs_no_look_at_proc),
 		T(a_repo_that_comes_or_goes_is_noticed_at_once),
+		T(the_ancestors_of_a_second_child_are_not_read_again),
+		T(an_ancestor_that_ended_is_read_anew_with_all_of_them),
+		T(a_remembered_parent_with_a_new_parent_is_read_anew),
+		T(an_ancestor_that_walks_is_followed_within_5_ms),
+		T(a_session_of_rrm_run_that_begins_is_seen_at_once),
+		T(remembered_ancestors_are_bounded),
+		T(setsid_and_nohup_change_nothing),
+		T(a_daemon_without_a_home_is_nobodys),
+		T(a_process_of_another_pid_namespace_is_the_kernels),
+		T(a_process_whose_parent_is_in_another_namespace_is_judged_alone),
+		T(a_caller_that_ended_is_rule_3_and_not_remembered),
+		T(turns_inside_one_another_are_all_known),
 		T(a_turn_held_above_counts_while_its_holder_lives),
 		T(many_callers_do_not_grow_the_cache_without_bound),
 		T(strange_bytes_of_a_session_stay_printable),

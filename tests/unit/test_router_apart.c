@@ -122,6 +122,18 @@ static void waiters_are_shown_in_writer_json(void **state)
 		usleep(1000);
 }
 
+/* In the explicit turn of that epoch, which this process holds. */
+static void lend(struct router_pass *pass, uint64_t epoch)
+{
+	struct proc_stat self;
+
+	assert_int_equal(proc_stat(getpid(), &self), 0);
+	pass->borrowed = true;
+	pass->holder_pid = self.pid;
+	pass->holder_start = self.start;
+	pass->epoch = epoch;
+}
+
 static void what_rrm_lock_runs_needs_no_turn_of_its_own(void **state)
 {
 	struct call c = {.over = false};
@@ -132,7 +144,7 @@ static void what_rrm_lock_runs_needs_no_turn_of_its_own(void **state)
 	assert_int_equal(turnlock_open(&other, router_repo_info(web)->state_dir, NULL), 0);
 	assert_int_equal(turnlock_try(other, "main", false), 0);
 	assert_int_equal(begin(session("api-2", "s2"), &pass), ROUTER_FOREIGN);
-	pass.borrowed = 1; /* as router_begin() does for a child of rrm lock */
+	lend(&pass, 0); /* as router_begin() does for a child of rrm lock */
 	m->path = strdup("d");
 	assert_int_equal(router_submit(r, &pass, m, done, &c, NULL), 0);
 	await(&c.over);
@@ -142,29 +154,56 @@ static void what_rrm_lock_runs_needs_no_turn_of_its_own(void **state)
 	turnlock_close(other);
 }
 
-/* The one that borrows is the same session twice; in between another process had the turn. */
-static void a_turn_borrowed_again_has_a_new_epoch(void **state)
+/* 0 and 1: of the turn. 2 and 3: another branch had one in between. 4 and 5: the next explicit turn. */
+static void a_change_under_a_turn_is_in_its_epoch_or_the_newest(void **state)
 {
 	struct turnlock *other;
-	uint64_t between;
+	uint64_t first, between, second;
 
 	assert_int_equal(turnlock_open(&other, router_repo_info(web)->state_dir, NULL), 0);
 	assert_int_equal(turnlock_try(other, "main", false), 0);
-	for (int i = 0; i < 4; i++) {
+	assert_int_equal(turnlock_next_epoch(other, &first), 0);
+	second = first;
+	for (int i = 0; i < 6; i++) {
 		struct mutation *m = mutation_new(MUTATION_MKDIR);
 		struct call c = {.over = false};
 		struct router_pass pass;
 
+		if (i == 2)
+			assert_int_equal(turnlock_next_epoch(other, &between), 0);
+		if (i == 4)
+			assert_int_equal(turnlock_next_epoch(other, &second), 0);
 		assert_int_equal(begin(session("api-2", "s2"), &pass), ROUTER_FOREIGN);
-		pass.borrowed = i < 2 ? 1 : 2;
+		lend(&pass, second);
 		m->path = strdup("d");
 		assert_int_equal(router_submit(r, &pass, m, done, &c, NULL), 0);
 		await(&c.over);
-		if (i == 1)
-			assert_int_equal(turnlock_next_epoch(other, &between), 0);
 	}
-	assert_true(sent[0].epoch == sent[1].epoch && sent[1].epoch < between);
+	assert_true(sent[0].epoch == first && sent[1].epoch == first);
 	assert_true(sent[2].epoch > between && sent[2].epoch == sent[3].epoch);
+	assert_true(sent[4].epoch == second && sent[5].epoch == second);
+	turnlock_close(other);
+}
+
+static void whose_explicit_turn_is_gone_waits_for_one_of_its_own(void **state)
+{
+	struct turnlock *other;
+	struct mutation *m = mutation_new(MUTATION_MKDIR);
+	struct call c = {.over = false};
+	struct router_pass pass;
+
+	assert_int_equal(turnlock_open(&other, router_repo_info(web)->state_dir, NULL), 0);
+	assert_int_equal(turnlock_try(other, "main", false), 0);
+	assert_int_equal(begin(session("api-2", "s2"), &pass), ROUTER_FOREIGN);
+	lend(&pass, 1);
+	pass.holder_start--;
+	m->path = strdup("d");
+	assert_int_equal(router_submit(r, &pass, m, done, &c, NULL), 0);
+	usleep(20000);
+	assert_false(c.over);
+	turnlock_release(other);
+	await(&c.over);
+	assert_int_equal(c.error, 0);
 	turnlock_close(other);
 }
 
@@ -363,7 +402,8 @@ int main(void)
 		T(a_switched_branch_is_another_turn),
 		T(waiters_are_shown_in_writer_json),
 		T(what_rrm_lock_runs_needs_no_turn_of_its_own),
-		T(a_turn_borrowed_again_has_a_new_epoch),
+		T(a_change_under_a_turn_is_in_its_epoch_or_the_newest),
+		T(whose_explicit_turn_is_gone_waits_for_one_of_its_own),
 		T(home_changes_are_logged),
 		T(an_endpoint_is_ensured_and_told),
 		T(ending_answers_everything_that_waits),
