@@ -33,11 +33,19 @@ const struct command router_commands[] = {
 	 "run CMD holding a repository's write turn",
 	 "Waits for the write turn of REPO (of its present branch, of --branch B, or of --all "
 	 "branches),\n"
-	 "runs CMD, and gives the turn back when CMD ends. CMD finds RRM_TURN=<repo_id> in its\n"
-	 "environment; what it and its children write, through the mount or by rrm write, needs no "
-	 "turn\n"
-	 "of its own. Exit: that of CMD; 124 when the turn was not free within --timeout seconds\n"
-	 "(default lock_timeout_ms).\n\n"
+	 "runs CMD, and gives the turn back when CMD ends. What CMD and its children write there, "
+	 "through "
+	 "the\n"
+	 "mount or by rrm write, needs no turn of its own; RRM_TURN in its environment lists the "
+	 "repositories "
+	 "of\n"
+	 "all locks above it. Locks may stand inside one another: take them in one order "
+	 "everywhere. Two "
+	 "that\n"
+	 "would wait for each other for ever do not: the last one fails at once and says who has "
+	 "what.\n"
+	 "Exit: that of CMD; 124 when the turn was not free within --timeout seconds (default\n"
+	 "lock_timeout_ms).\n\n"
 	 "    rrm lock web -- git rebase main",
 	 cmd_lock},
 	{"whoami", "[--json] [PID]", "which repository a process is at home in, and why",

@@ -101,7 +101,9 @@ static int finish_work(struct gateway_engine *g, uint64_t now_ms, struct err *e)
 	const struct gateway_work *w = &g->inflight.f->work;
 	if (w->state != GATEWAY_WORK_APPLIED)
 		return 0;
-	if (!gateway_inflight_answer(&g->inflight, w->id))
+	/* What came too late may come again in a newer turn, and that is not answered yet. */
+	bool late = w->record.result == GATEWAY_RESULT_REFUSED && w->answer.error == ESTALE;
+	if (!late && !gateway_inflight_answer(&g->inflight, w->id))
 		gateway_inflight_put_answer(&g->inflight, &w->answer);
 	int r = record_work(g, now_ms, e);
 	if (r < 0)

@@ -35,6 +35,8 @@ void grant_taken_locked(struct router_repo *rr, uint64_t version, const char *na
 	rr->lock_nominal = rc < 0;
 	rr->lock_held = true;
 	rr->lock_marked = false;
+	rr->awaiting =
+		false; /* else the await thread would let go of it for the branch of that moment */
 	rr->lock_since_ms = now;
 	rr->wanted_at_ms = now + rr->turn.max_turn_ms;
 	rr->branch_version = version;

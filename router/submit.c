@@ -9,6 +9,7 @@
 
 #include "manager/base/clock.h"
 #include "manager/base/log.h"
+#include "manager/base/proc.h"
 #include "router/inner.h"
 #include "router/writer.h"
 
@@ -271,11 +272,15 @@ static int send_locked(struct router_repo *rr, struct router_ticket *t, struct m
 	} else {
 		t->attempts = ROUTER_ATTEMPTS; /* a path too long does not get shorter */
 	}
+	/* It was refused because of its holder's death, which the next turn came with. */
+	if (rc == 0 && a->error == ESTALE && t->borrowed &&
+	    !proc_alive(t->pass.holder_pid, t->pass.holder_start))
+		rc = -ESTALE;
 	pthread_mutex_lock(&rr->lock);
 	return rc;
 }
 
-/* (drops) t is in flight. */
+/* (drops) t is in flight. -ESTALE: nothing was changed, and it needs a turn of its own. */
 static void run_mutation_locked(struct router_repo *rr, struct router_ticket *t)
 {
 	struct mutation_answer a = {.error = 0};
@@ -283,7 +288,6 @@ static void run_mutation_locked(struct router_repo *rr, struct router_ticket *t)
 	int rc = send_locked(rr, t, &a, &e);
 
 	if (rc == -ESTALE) {
-		/* Who held the turn above it is gone: it needs one of its own. */
 		t->borrowed = t->pass.borrowed = false;
 		submit_place_locked(rr, t);
 		return;
