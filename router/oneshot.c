@@ -262,23 +262,28 @@ static int count(struct oneshot *o, struct err *e)
 	return rc < 0 ? rc : turnlock_renew_epoch(t->lock, &o->epoch);
 }
 
-/* The backend first, then the turn: a backend that writes at home while it starts would wait for us. */
-static int prepare(struct oneshot *o, struct err *e)
+static int reach(struct oneshot *o, struct err *e)
 {
-	uint64_t begun = clock_mono_us();
 	struct endpoint ep;
 	char path[128];
 	int rc = ensure_start(o->want.config, o->want.repo, &ep, e);
 
 	if (rc < 0)
 		return err_prefix(e, rc, "the backend of %s", o->want.repo->name);
-	if (!o->client) {
-		rc = registry_gateway_socket(o->want.repo, path, sizeof(path), e);
-		if (rc == 0)
-			rc = client_new(&o->client, path);
-	} else {
+	if (o->client) {
 		client_reset(o->client);
+		return 0;
 	}
+	rc = registry_gateway_socket(o->want.repo, path, sizeof(path), e);
+	return rc < 0 ? rc : client_new(&o->client, path);
+}
+
+/* The backend first, then the turn: a backend that writes at home while it starts would wait for us. */
+static int prepare(struct oneshot *o, struct err *e)
+{
+	uint64_t begun = clock_mono_us();
+	int rc = reach(o, e);
+
 	if (rc == 0)
 		rc = oneshot_turn_take(&o->turn, &o->want, e);
 	if (rc < 0)
@@ -346,8 +351,8 @@ int oneshot_send(struct oneshot *o, struct mutation *m, struct mutation_answer *
 		rc = client_send(o->client, m, (long)o->want.config->lock_timeout_ms, a, e);
 		if (rc == 0)
 			break;
-		o->turn = oneshot_turn_give(o->turn);
-		rc = prepare(o, e);
+		/* It may be half done: the turn stays ours until it is answered. */
+		rc = reach(o, e);
 		if (rc < 0)
 			return rc;
 		rc = -EIO;

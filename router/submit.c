@@ -74,6 +74,10 @@ void submit_fail_locked(struct router_repo *rr, struct router_ticket *t, int err
 			const struct err *e)
 {
 	assert(t->place == TICKET_NOWHERE);
+	if (t->flying) {
+		t->flying = false;
+		grant_end_locked(rr, clock_mono_ms());
+	}
 	t->error = error;
 	if (e)
 		t->sentence = *e;
@@ -95,7 +99,7 @@ void submit_place_locked(struct router_repo *rr, struct router_ticket *t)
 			submit_fail_locked(rr, t, -EIO, NULL);
 		return;
 	}
-	if (t->borrowed) {
+	if (t->borrowed || t->flying) {
 		put_locked(rr, t, TICKET_URGENT);
 		thread_wake_locked(&rr->submit, 0);
 		return;
@@ -293,17 +297,16 @@ static void run_mutation_locked(struct router_repo *rr, struct router_ticket *t)
 		return;
 	}
 	if (rc < 0) {
-		bool again = again_locked(rr, t, &e);
-
-		if (!t->borrowed)
-			grant_end_locked(rr, clock_mono_ms());
-		if (!again) {
+		/* A writer in between would find half of it, and the gateway could not tell what is whose. */
+		t->flying = !t->borrowed;
+		if (!again_locked(rr, t, &e)) {
 			err_prefix(&e, -EIO, "the backend of %s did not answer", rr->info.name);
 			submit_fail_locked(rr, t, -EIO, &e);
 		}
 		return;
 	}
 	rr->backend_good = true;
+	t->flying = false; /* it is counted until the end of this */
 	pthread_mutex_unlock(&rr->lock);
 	if (worth_noting(a.error))
 		note_failure(rr, t, a.error, a.message);
@@ -319,7 +322,7 @@ static void run_locked(struct router_repo *rr, struct router_ticket *t)
 {
 	t->place = TICKET_NOWHERE;
 	circle_leave_locked(rr, t);
-	if (!t->borrowed)
+	if (!t->borrowed && !t->flying)
 		grant_begun_locked(rr, &t->pass.actor);
 	if (t->kind == TICKET_MUTATION) {
 		run_mutation_locked(rr, t);
