@@ -21,4 +21,32 @@ eq "$(rrm run b -- jq -r '"\(.rule) \(.home)"' "$M/.rrm/whoami")" "1 $b" 'rrm ru
 eq "$(rrm run b -- sh -c "cd '$M/a' && jq -r '.home' '$M/.rrm/whoami'")" "$b" 'rrm run, gone to a'
 rrm run b -- jq -r .session "$M/.rrm/whoami" | grep -q '^run-' || die 'no session of rrm run'
 [ "$(jq .pid "$M/.rrm/whoami")" -gt 0 ] || die 'no pid'
+
+# Processes of all kinds.
+say_who='jq -r "\"\(.rule) \(.home)\"" "$0/.rrm/whoami"'
+eq "$(in_repo a setsid -w sh -c "$say_who" "$M")" "2 $a" 'in a session of its own'
+eq "$(in_repo a nohup sh -c "$say_who" "$M" 2>/dev/null)" "2 $a" 'under nohup'
+in_repo a sh -c "(sleep 0.1; $say_who >'$T/x/orphan.new'; mv '$T/x/orphan.new' '$T/x/orphan') & exit 0" "$M"
+wait_until "[ -e '$T/x/orphan' ]"
+eq "$(cat "$T/x/orphan")" "2 $a" 'reparented, its directory in a'
+rrm run b -- sh -c "(cd / && exec setsid sh -c 'sleep 0.2; jq -r \".rule, .home\" \"\$0/.rrm/whoami\" >\"\$1.new\"; mv \"\$1.new\" \"\$1\"' '$M' '$T/x/run') & exit 0"
+wait_until "[ -e '$T/x/run' ]"
+eq "$(paste -sd" " "$T/x/run")" "1 $b" 'reparented, of rrm run, by its environment'
+eq "$(env -i PATH="$PATH" setsid -w sh -c "cd / && $say_who" "$M")" '3 null' 'without a home, as under cron'
+in_repo a python3 -c "
+import threading
+def f():
+    open('../b/by-a-thread', 'w').write('x')
+t = threading.Thread(target=f); t.start(); t.join()"
+in_repo a perl -e 'open(my $f, ">", "../b/gone") or die $!; syswrite($f, "x") or die $!; kill 9, $$' || true
+if [ "$(id -u)" = 0 ]; then
+	# Its pid is not ours, as it sees it; its parent is.
+	in_repo a unshare -p -f sh -c 'echo x >../b/by-another-namespace'
+	wait_until "[ \"\$(audit_count b '.path == \"by-another-namespace\"')\" -ge 1 ]"
+	eq "$(audit b 'select(.path == "by-another-namespace") | .actor.home' | sort -u)" "$a" 'from another pid namespace'
+fi
+wait_until "[ \"\$(audit_count b '.path == \"gone\"')\" -ge 1 ]"
+for f in by-a-thread gone; do
+	eq "$(audit b "select(.path == \"$f\") | .actor.home" | sort -u)" "$a" "home of who made $f"
+done
 stop_mount

@@ -1,0 +1,101 @@
+#!/bin/sh
+# The turn of a branch: another branch, a detached HEAD and a linked worktree have their own; a log that is written
+# at home all the time keeps nobody out; a waiter that is interrupted ends at once; a dead holder has no turn; twenty
+# writers of one branch wait about as long as each other.
+# timeout: 240
+. "${0%/*}/../lib.sh"
+write_config '{"lock_timeout_ms": 60000, "max_turn_ms": 300}'
+make_repo a
+make_repo b
+git -C "$R/b" branch other
+git -C "$R/b" worktree add -q "$R/tree" -b tree
+check rrm add --name tree "$R/tree" >/dev/null
+start_mount
+check in_repo a mkdir ../b/warm ../tree/warm
+
+# hold ARGS...: rrm lock with them, until $T/go; $holder
+hold() {
+	rm -f "$T/held" "$T/go"
+	# shellcheck disable=SC2016
+	rrm lock "$@" -- sh -c ': >"$1/held"; while ! [ -e "$1/go" ]; do sleep 0.01; done' sh "$T" &
+	holder=$!
+	wait_until '[ -e "$T/held" ]'
+}
+let_go() {
+	: >"$T/go"
+	wait "$holder" || true
+}
+
+# A linked worktree and another branch are other turns; HEAD that moves takes the waiter along.
+hold b
+check timeout 30 setsid -w sh -c "cd '$M/a' && mkdir ../tree/beside"
+in_repo a mkdir ../b/waits &
+waiter=$!
+wait_until "jq -e '.waiters | length > 0' '$(state_dir b)/writer.json' >/dev/null 2>&1"
+refuse test -e "$R/b/waits"
+git -C "$R/b" checkout -q other
+check wait "$waiter"
+check test -d "$R/b/waits"
+let_go
+
+# Detached: the commit is the branch.
+git -C "$R/b" checkout -q --detach
+hold b --branch main
+check in_repo a mkdir ../b/detached
+let_go
+hold b
+in_repo a mkdir ../b/detached-too &
+waiter=$!
+wait_until "jq -e '.waiters | length > 0' '$(state_dir b)/writer.json' >/dev/null 2>&1"
+refuse test -e "$R/b/detached-too"
+let_go
+check wait "$waiter"
+wait_until "[ \"\$(audit_count b '.path == \"detached-too\"')\" = 1 ]"
+eq "$(audit b 'select(.path == "detached-too") | .branch')" "$(git -C "$R/b" rev-parse HEAD)" 'branch in the audit'
+git -C "$R/b" checkout -q main
+
+# Interrupted: it ends although the turn is not free, and does nothing.
+hold b
+setsid perl -e "chdir '$M/a'; \$SIG{INT} = sub { }; mkdir '../b/never' or do { my \$e = 0 + \$!; open(my \$f, '>', '$T/x/errno'); print \$f \$e; close \$f; rename '$T/x/errno', '$T/x/errno.is' }" &
+waiter=$!
+wait_until "jq -e '.waiters | length > 0' '$(state_dir b)/writer.json' >/dev/null 2>&1"
+wait_until "kill -INT $waiter 2>/dev/null; [ -e '$T/x/errno.is' ]"
+eq "$(cat "$T/x/errno.is")" 4 'EINTR'
+wait "$waiter" || true
+# The holder dies: who waits goes on.
+in_repo a mkdir ../b/after-death &
+waiter=$!
+wait_until "jq -e '.waiters | length > 0' '$(state_dir b)/writer.json' >/dev/null 2>&1"
+kill -9 "$holder"
+check wait "$waiter"
+: >"$T/go"
+wait "$holder" || true
+refuse test -e "$R/b/never"
+
+# A log at home.
+in_repo b perl -e 'until (-e $ARGV[0]) { open(my $f, ">>", "log") or die $!; syswrite($f, "line\n") or die $!; close $f }' "$T/x/stop" &
+log=$!
+wait_until '[ -s "$R/b/log" ]'
+for i in 1 2 3 4 5; do
+	check timeout 60 setsid -w sh -c "cd '$M/a' && mkdir ../b/during-$i"
+done
+: >"$T/x/stop"
+check wait "$log"
+
+# Twenty.
+jobs=
+for i in $(seq 20); do
+	from=a
+	[ $((i % 4)) != 0 ] || from=b
+	: >"$R/b/t$i"
+	in_repo "$from" perl -MTime::HiRes=time -e 'my ($out, $file) = @ARGV; my $all = 0;
+		for (1 .. 15) { my $b = time; open(my $f, "+<", $file) or die $!; syswrite($f, "x") or die $!; close $f; $all += time - $b; select(undef, undef, undef, 0.01) }
+		open(my $o, ">>", $out); syswrite($o, "$all\n")' "$T/x/waits" "$M/b/t$i" &
+	jobs="$jobs $!"
+done
+for j in $jobs; do
+	check wait "$j"
+done
+awk '{ s += $1; if ($1 > m) m = $1 } END { printf "20 writers: average %.2f s each, longest %.2f s\n", s / NR, m
+	exit NR != 20 || m > 3 * s / NR }' "$T/x/waits" || die 'one of twenty waited more than 3 times the average'
+stop_mount
