@@ -4,6 +4,7 @@
  * without.
  */
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,9 +16,13 @@
 #include "manager/base/proc.h"
 #include "router/inner.h"
 
-static bool is_due(const struct router_ticket *t, uint64_t now_ms)
+static bool is_due(const struct router_repo *rr, const struct router_ticket *t, uint64_t now_ms)
 {
-	return t->pass.in_turn && !t->looked && now_ms >= t->rq.since_ms + ROUTER_CIRCLE_MS;
+	if (!t->pass.in_turn)
+		return false;
+	if (t->looked)
+		return t->looked_version != atomic_load(&rr->branch.version);
+	return now_ms >= t->rq.since_ms + ROUTER_CIRCLE_MS;
 }
 
 /* One that waits for a backend again waits for no turn. */
@@ -37,7 +42,7 @@ static struct router_ticket *in_line_locked(struct router_repo *rr, uint64_t ser
 	struct turn_request *rq;
 
 	DL_FOREACH(rr->turn.queue, rq)
-	if (serial ? ticket_of(rq)->serial == serial : is_due(ticket_of(rq), now_ms))
+	if (serial ? ticket_of(rq)->serial == serial : is_due(rr, ticket_of(rq), now_ms))
 		return ticket_of(rq);
 	return NULL;
 }
@@ -81,6 +86,22 @@ void circle_leave_locked(struct router_repo *rr, struct router_ticket *t)
 	pthread_mutex_lock(&rr->lock);
 }
 
+/* HEAD names the branch of a turn above it by now: that is what it goes in. */
+static bool lend_locked(struct router_repo *rr, struct router_ticket *t, const struct claim *c)
+{
+	const struct held *h = held_find(&c->above, c->turn.repo, c->turn.offset);
+
+	if (!h)
+		return false;
+	submit_take_out_locked(rr, t);
+	t->borrowed = t->pass.borrowed = true;
+	t->pass.holder_pid = h->pid;
+	t->pass.holder_start = h->start;
+	t->pass.epoch = h->epoch;
+	submit_place_locked(rr, t);
+	return true;
+}
+
 /* (drops) */
 static void look_locked(struct router_repo *rr, struct router_ticket *t)
 {
@@ -89,18 +110,20 @@ static void look_locked(struct router_repo *rr, struct router_ticket *t)
 	struct actor a = t->pass.actor;
 	struct claim *c = malloc(sizeof(*c));
 	struct err e = ERR_INIT;
-	int rc = -ENOMEM;
+	int rc;
 
 	t->looked = true;
+	t->looked_version = atomic_load(&rr->branch.version);
 	if (!c)
 		return;
 	pthread_mutex_unlock(&rr->lock);
 	rc = fill(rr, &a, serial, c);
-	if (rc == 0)
+	if (rc == 0 && !held_find(&c->above, c->turn.repo, c->turn.offset))
 		rc = c->above.n ? standoff_claim(base, c, &e) : -ENOENT;
 	pthread_mutex_lock(&rr->lock);
 	t = in_line_locked(rr, serial, 0);
-	if (rc == 0 && t) {
+	if (rc == 0 && t && !lend_locked(rr, t, c)) {
+		free(t->claim);
 		t->claim = c;
 		return;
 	}
@@ -108,7 +131,7 @@ static void look_locked(struct router_repo *rr, struct router_ticket *t)
 		submit_take_out_locked(rr, t);
 		submit_fail_locked(rr, t, -EDEADLK, &e);
 	}
-	if (rc == 0) {
+	if (rc == 0 && !t) {
 		pthread_mutex_unlock(&rr->lock);
 		standoff_drop(base, c);
 		pthread_mutex_lock(&rr->lock);

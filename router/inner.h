@@ -86,9 +86,10 @@ struct router_ticket {
 	bool borrowed; /* the turn is its caller's already: see router_pass.borrowed */
 	bool sent;     /* at least once: whether it was applied is not ours to say */
 	bool flying; /* no answer came: it may be half done, so its turn stays until it is answered */
-	uint64_t serial;     /* never 0 once it waited for the turn */
-	struct claim *claim; /* owned; turns.json says that it waits */
-	bool looked;         /* whether that is part of a circle */
+	uint64_t serial;         /* never 0 once it waited for the turn */
+	struct claim *claim;     /* owned; turns.json says that it waits */
+	bool looked;             /* whether that is part of a circle, */
+	uint64_t looked_version; /* with that branch */
 	unsigned attempts;
 	uint64_t submitted_us, give_up_ms;
 	int64_t since_wall_ms;

@@ -203,7 +203,8 @@ static void read_boot_id(void)
 
 int proc_boot_id(char *buf, size_t size)
 {
-	pthread_once(&boot.once, read_boot_id); /* the kernel takes its time for it, and it stays the same */
+	pthread_once(&boot.once,
+		     read_boot_id); /* the kernel takes its time for it, and it stays the same */
 	if (boot.rc < 0)
 		return boot.rc;
 	if (strlen(boot.id) >= size)

@@ -54,6 +54,16 @@ wait_until "[ \"\$(audit_count b '.path == \"detached-too\"')\" = 1 ]"
 eq "$(audit b 'select(.path == "detached-too") | .branch')" "$(git -C "$R/b" rev-parse HEAD)" 'branch in the audit'
 git -C "$R/b" checkout -q main
 
+# HEAD moves to a branch that somebody else holds, while the command under a lock writes, and back: it goes on.
+hold b --branch other
+rrm lock b -- sh -c "git -C '$R/b' checkout -q other; sleep 0.1; cd '$M/a' && mkdir ../b/under" &
+under=$!
+wait_until "jq -e '.waiters | length > 0' '$(state_dir b)/writer.json' >/dev/null 2>&1"
+git -C "$R/b" checkout -q main
+wait_until '[ -d "$R/b/under" ]' 30
+check wait "$under"
+let_go
+
 # Interrupted: it ends although the turn is not free, and does nothing.
 hold b
 setsid perl -e "chdir '$M/a'; \$SIG{INT} = sub { }; mkdir '../b/never' or do { my \$e = 0 + \$!; open(my \$f, '>', '$T/x/errno'); print \$f \$e; close \$f; rename '$T/x/errno', '$T/x/errno.is' }" &
