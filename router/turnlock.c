@@ -369,7 +369,7 @@ int turnlock_next_epoch(struct turnlock *l, uint64_t *epoch)
 
 int turnlock_renew_epoch(struct turnlock *l, uint64_t *epoch)
 {
-	uint64_t newest;
+	uint64_t newest = 0;
 	int rc = l->held.len ? 0 : reopen_removed(l);
 
 	if (rc == 0)
