@@ -330,7 +330,7 @@ static int read_counter(struct turnlock *l, uint64_t *v)
 static int raise_counter(struct turnlock *l, uint64_t *epoch)
 {
 	char text[COUNTER_LEN + 1] = "";
-	uint64_t v;
+	uint64_t v = 0;
 	int rc = read_counter(l, &v);
 
 	if (rc < 0)
