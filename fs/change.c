@@ -15,6 +15,7 @@
 #include "manager/base/cleanup.h"
 #include "manager/base/log.h"
 #include "manager/base/path.h"
+#include "manager/base/stop_point.h"
 
 static enum mutation_op op_of(const struct change *c)
 {
@@ -248,6 +249,7 @@ int change_entry(struct change *c, struct node *dir, const char *name)
 static void reply(struct change *c, int rc)
 {
 	int sent = 0;
+	stop_point("before-reply");
 	if (rc < 0) {
 		reply_err(c->req, rc);
 		return;
@@ -314,6 +316,7 @@ static void tell_router(struct change *c, int rc)
 void change_finish(struct change *c, int rc)
 {
 	const bool waiting = c->waiting; /* a copy of its own, freed in here */
+	stop_point("change-done");
 	if (rc == 0 &&
 	    (c->kind == CHANGE_WRITE || c->kind == CHANGE_SETATTR || c->kind == CHANGE_FALLOCATE))
 		c->node->session = c->pass.session;
@@ -425,6 +428,7 @@ static void run(struct change *c)
 	struct router_caller caller = {
 		.tid = ctx->pid, .uid = ctx->uid, .gid = ctx->gid, .last = c->node->session};
 	mark(c);
+	stop_point("mount-received");
 	if (!re) {
 		change_finish(c, -ESTALE);
 		return;

@@ -16,6 +16,7 @@
 #include "fs/change.h"
 #include "fs/coherence.h"
 #include "manager/base/creds.h"
+#include "manager/base/stop_point.h"
 
 struct proc_path {
 	char text[40];
@@ -230,7 +231,8 @@ static int write_all(struct change *c, int fd)
 	struct iovec iov = {.iov_base = (void *)(uintptr_t)c->data, .iov_len = c->size};
 	while (iov.iov_len) {
 		/* With RWF_APPEND the offset is not looked at, but it may not be negative. */
-		ssize_t n = pwritev2(fd, &iov, 1, c->off + (off_t)c->out.written,
+		struct iovec part = {iov.iov_base, stop_point_part("home-half", iov.iov_len)};
+		ssize_t n = pwritev2(fd, &part, 1, c->off + (off_t)c->out.written,
 				     c->flags & O_APPEND ? RWF_APPEND : 0);
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -239,6 +241,7 @@ static int write_all(struct change *c, int fd)
 		c->out.written += (size_t)n;
 		iov.iov_base = (char *)iov.iov_base + n;
 		iov.iov_len -= (size_t)n;
+		stop_point("home-half");
 	}
 	return 0;
 }
@@ -431,6 +434,7 @@ static int apply_with_fd(struct change *c, int fd)
 int home_apply(struct change *c)
 {
 	struct fd_hold h;
+	stop_point("home-granted");
 	if (c->kind == CHANGE_WRITE)
 		return apply_write(c);
 	if (c->kind == CHANGE_FALLOCATE)

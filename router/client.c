@@ -21,6 +21,7 @@
 #include "manager/base/cleanup.h"
 #include "manager/base/clock.h"
 #include "manager/base/json.h"
+#include "manager/base/stop_point.h"
 
 enum { ANSWER_MAX = 64 * 1024 };
 
@@ -217,6 +218,7 @@ static int exchange(struct client *c, const struct mutation *m, const char *text
 			return r;
 		bool reused = c->reused;
 		int sent = send_all(c->fd, iov, m->data_len ? 4 : 3, deadline_ms);
+		stop_point("request-sent");
 		/* A gateway that refuses early answers before it has read all: look for that. */
 		r = sent == -ETIMEDOUT ? sent : receive(c, h, &got, deadline_ms, e);
 		if (r == 0) {

@@ -14,6 +14,7 @@
 
 #include "manager/base/cleanup.h"
 #include "manager/base/creds.h"
+#include "manager/base/stop_point.h"
 
 struct kept {
 	dev_t dev;
@@ -362,7 +363,8 @@ static int do_write(const struct mutation *m, const struct gateway_target *t,
 	size_t done = 0;
 	answer->offset = m->offset;
 	while (done < m->data_len) {
-		ssize_t n = pwrite(t->fd, data + done, m->data_len - done, m->offset + (off_t)done);
+		size_t len = stop_point_part("half-applied", m->data_len - done);
+		ssize_t n = pwrite(t->fd, data + done, len, m->offset + (off_t)done);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0) {
@@ -371,6 +373,7 @@ static int do_write(const struct mutation *m, const struct gateway_target *t,
 			break;
 		}
 		done += (size_t)n;
+		stop_point("half-applied");
 	}
 	answer->bytes = (int64_t)done;
 	return 0;
@@ -380,13 +383,14 @@ static int do_write(const struct mutation *m, const struct gateway_target *t,
 static int do_append(const struct mutation *m, const struct gateway_target *t,
 		     struct mutation_answer *answer)
 {
-	struct iovec iov = {m->data, m->data_len};
+	struct iovec iov = {m->data, stop_point_part("half-applied", m->data_len)};
 	ssize_t n;
 	do
 		n = pwritev2(t->fd, &iov, 1, -1, RWF_APPEND);
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
+	stop_point("half-applied");
 	off_t end = lseek(t->fd, 0, SEEK_CUR);
 	answer->bytes = n;
 	answer->offset = end < n ? t->st.st_size : end - n;

@@ -10,6 +10,7 @@
 #include "manager/base/clock.h"
 #include "manager/base/log.h"
 #include "manager/base/sha256.h"
+#include "manager/base/stop_point.h"
 #include "router/gateway_apply.h"
 #include "router/gateway_audit.h"
 #include "router/gateway_inflight.h"
@@ -63,6 +64,7 @@ static int close_pending(struct gateway_engine *g, struct err *e)
 		if (r < 0)
 			return r;
 	}
+	stop_point("record-appended");
 	g->inflight.f->recorded = p->number;
 	gateway_inflight_drop_pending(&g->inflight);
 	return 0;
@@ -105,9 +107,11 @@ static int finish_work(struct gateway_engine *g, uint64_t now_ms, struct err *e)
 	bool late = w->record.result == GATEWAY_RESULT_REFUSED && w->answer.error == ESTALE;
 	if (!late && !gateway_inflight_answer(&g->inflight, w->id))
 		gateway_inflight_put_answer(&g->inflight, &w->answer);
+	stop_point("answer-kept");
 	int r = record_work(g, now_ms, e);
 	if (r < 0)
 		return r;
+	stop_point("record-pending");
 	gateway_inflight_clear(&g->inflight);
 	return 0;
 }
@@ -233,6 +237,7 @@ static int defer_work(struct gateway_engine *g, struct err *e)
 	slot->claim = 0;
 	log_warn("event=interrupted id=%s op=%s applied=%u", w->id,
 		 mutation_op_name((enum mutation_op)w->op), w->applied);
+	stop_point("interrupted-judged");
 	gateway_inflight_clear(&g->inflight);
 	return 0;
 }
@@ -392,6 +397,7 @@ static void complete(struct gateway_engine *g, const struct mutation *m,
 	}
 	r->apply_us = clock_mono_us() - begun_us;
 	gateway_inflight_applied(&g->inflight, a);
+	stop_point("applied-noted");
 	if (finish_work(g, now_ms, &e) < 0)
 		log_error("event=audit error=\"%s\"", e.text);
 }
@@ -464,7 +470,9 @@ static void apply_now(struct gateway_engine *g, struct mutation *m, struct gatew
 		g->next.undo = d->record.undo;
 	else
 		keep_undo(g, m, &t);
+	stop_point("undo-kept");
 	gateway_inflight_note(&g->inflight, m, &t, &g->next);
+	stop_point("inflight-noted");
 	if (d && d->op == MUTATION_APPEND && t.st.st_ino == d->path.ino &&
 	    t.st.st_size < d->path.size + (int64_t)d->len) {
 		/* A part of it may be there: write all of it where it began. */
@@ -473,6 +481,7 @@ static void apply_now(struct gateway_engine *g, struct mutation *m, struct gatew
 		m->offset = d->path.size;
 	}
 	r = gateway_apply_commit(g->apply, m, &t, a, &e);
+	stop_point("applied");
 	if (r < 0)
 		fail(a, r, &e);
 	complete(g, m, &t, begun_us, a, now_ms);

@@ -11,6 +11,7 @@
 #include "manager/base/clock.h"
 #include "manager/base/log.h"
 #include "manager/base/proc.h"
+#include "manager/base/stop_point.h"
 #include "router/inner.h"
 
 void grant_unbusy_locked(struct router_repo *rr)
@@ -86,6 +87,7 @@ void grant_release_locked(struct router_repo *rr)
 	rr->giving_way = false;
 	rr->lock_busy = true;
 	pthread_mutex_unlock(&rr->lock);
+	stop_point("turn-release");
 	if (rr->file)
 		turnlock_release(rr->file);
 	pthread_mutex_lock(&rr->lock);

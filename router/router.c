@@ -12,6 +12,7 @@
 
 #include "manager/base/cleanup.h"
 #include "manager/base/clock.h"
+#include "manager/base/stop_point.h"
 #include "router/inner.h"
 #include "router/writer.h"
 
@@ -264,6 +265,7 @@ int router_begin(struct router *r, struct router_repo *rr, const struct router_c
 	uint64_t now_ms = clock_mono_ms();
 
 	fill_pass(r, rr, caller, now_ms, pass);
+	stop_point("identity-known");
 	if (strcmp(pass->actor.home, rr->info.id) != 0)
 		return rr->policy == CONFIG_POLICY_READONLY ? refuse(rr, pass, e) : ROUTER_FOREIGN;
 	pass->note_path = !homelog_knows(rr->log, pass->session, key);
@@ -337,6 +339,7 @@ static int enqueue(struct router_repo *rr, struct router_ticket *t, struct route
 		if (ticket)
 			*ticket = t;
 		submit_place_locked(rr, t);
+		stop_point("turn-asked");
 	}
 	pthread_mutex_unlock(&rr->lock);
 	if (rc < 0)

@@ -10,6 +10,7 @@
 #include "manager/base/clock.h"
 #include "manager/base/log.h"
 #include "manager/base/proc.h"
+#include "manager/base/stop_point.h"
 #include "router/inner.h"
 #include "router/writer.h"
 
@@ -269,10 +270,12 @@ static int send_locked(struct router_repo *rr, struct router_ticket *t, struct m
 	rc = connect_client(rr, e);
 	if (rc == 0 && stale)
 		client_reset(rr->client);
+	stop_point("epoch-written");
 	if (rc == 0) {
 		t->sent = true;
 		t->attempts++;
 		rc = rr->router->hooks.send(rr->client, t->m, send_timeout(rr, t), a, e);
+		stop_point("answer-received");
 	} else {
 		t->attempts = ROUTER_ATTEMPTS; /* a path too long does not get shorter */
 	}
@@ -321,6 +324,7 @@ static void run_mutation_locked(struct router_repo *rr, struct router_ticket *t)
 static void run_locked(struct router_repo *rr, struct router_ticket *t)
 {
 	t->place = TICKET_NOWHERE;
+	stop_point("turn-taken");
 	circle_leave_locked(rr, t);
 	if (!t->borrowed && !t->flying)
 		grant_begun_locked(rr, &t->pass.actor);
