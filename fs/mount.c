@@ -78,7 +78,8 @@ static int clear_dead(const char *path, struct err *e)
 	char type[64];
 	struct statvfs sv; /* asks the server: attributes may be in the kernel's cache */
 	while (mounts_at(path, type, sizeof(type))) {
-		bool dead = statvfs(path, &sv) < 0 && errno == ENOTCONN;
+		/* ECONNABORTED: it died while it was asked */
+		bool dead = statvfs(path, &sv) < 0 && (errno == ENOTCONN || errno == ECONNABORTED);
 		if (strcmp(type, "fuse.rrm") != 0)
 			return err_set(e, -EBUSY,
 				       "something else (%s) is mounted at %s; unmount it or name "
