@@ -15,6 +15,7 @@
 #include "manager/base/cleanup.h"
 #include "manager/base/clock.h"
 #include "manager/base/log.h"
+#include "manager/base/stop_point.h"
 #include "router/jsonw.h"
 
 enum {
@@ -96,6 +97,18 @@ static bool peer_allowed(struct MHD_Connection *conn)
 	socklen_t len = sizeof(u);
 	return i && getsockopt(i->connect_fd, SOL_SOCKET, SO_PEERCRED, &u, &len) == 0 &&
 	       (u.uid == 0 || u.uid == geteuid());
+}
+
+/*
+ * Nobody waits for the answer any more: the caller has been told that it failed, perhaps long ago (we were
+ * stopped), so it may not happen now.
+ */
+static bool given_up(struct MHD_Connection *conn)
+{
+	const union MHD_ConnectionInfo *i =
+		MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD);
+	char c;
+	return i && recv(i->connect_fd, &c, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
 }
 
 static bool takes_body(enum mutation_op op)
@@ -208,7 +221,13 @@ static enum MHD_Result on_local(void *cls, struct MHD_Connection *conn, const ch
 	if (rq->got != rq->m->data_len)
 		return reply_error(conn, MHD_HTTP_BAD_REQUEST,
 				   "the body is shorter than announced");
+	stop_point("gateway-received");
+	if (given_up(conn)) {
+		log_info("event=given_up id=%s op=%s", rq->m->id, mutation_op_name(rq->m->op));
+		return MHD_NO;
+	}
 	gateway_engine_handle(s->c.engine, rq->m, clock_mono_ms(), &a);
+	stop_point("gateway-answers");
 	return reply(conn, MHD_HTTP_OK, mutation_answer_encode(&a));
 }
 
