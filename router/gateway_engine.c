@@ -474,7 +474,7 @@ static void apply_now(struct gateway_engine *g, struct mutation *m, struct gatew
 	gateway_inflight_note(&g->inflight, m, &t, &g->next);
 	stop_point("inflight-noted");
 	if (d && d->op == MUTATION_APPEND && t.st.st_ino == d->path.ino &&
-	    t.st.st_size < d->path.size + (int64_t)d->len) {
+	    t.st.st_size >= d->path.size && t.st.st_size < d->path.size + (int64_t)d->len) {
 		/* A part of it may be there: write all of it where it began. */
 		g->inflight.f->work.path.size = d->path.size;
 		m->op = MUTATION_WRITE;
@@ -521,11 +521,12 @@ void gateway_engine_handle(struct gateway_engine *g, struct mutation *m, uint64_
 	if (m->epoch < newest) {
 		r = err_set(&e, -ESTALE, "epoch %llu is older than %llu: the turn was lost",
 			    (unsigned long long)m->epoch, (unsigned long long)newest);
+		/* d stays: it may be half done, and comes again in a newer turn, or is interrupted. */
 		refuse(g, m, r, &e, true, begun_us, a, now_ms);
-	} else {
-		g->inflight.f->epoch = m->epoch;
-		apply_now(g, m, d, begun_us, a, now_ms);
+		return;
 	}
+	g->inflight.f->epoch = m->epoch;
+	apply_now(g, m, d, begun_us, a, now_ms);
 	if (d)
 		d->state = GATEWAY_WORK_FREE;
 }

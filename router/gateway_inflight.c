@@ -188,7 +188,9 @@ void gateway_inflight_note(struct gateway_inflight *i, const struct mutation *m,
 	}
 	w->record = *r;
 	w->answer = (struct mutation_answer){0};
-	set_state(&w->state, GATEWAY_WORK_NOTED);
+	/* What changes nothing leaves nothing to judge. */
+	if (t)
+		set_state(&w->state, GATEWAY_WORK_NOTED);
 }
 
 void gateway_inflight_applied(struct gateway_inflight *i, const struct mutation_answer *a)

@@ -84,7 +84,8 @@ struct gateway_inflight {
 int gateway_inflight_open(struct gateway_inflight *i, int dirfd, struct err *e);
 void gateway_inflight_close(struct gateway_inflight *i);
 
-/* Fills the work slot from m and the state before it. t NULL: it is refused before it is looked at. */
+/* Fills the work slot from m and the state before it. t NULL: nothing will be changed for it (it is refused, or
+ * was applied long ago), so the slot stays FREE until gateway_inflight_applied(). */
 void gateway_inflight_note(struct gateway_inflight *i, const struct mutation *m,
 			   const struct gateway_target *t, const struct gateway_record *r);
 void gateway_inflight_applied(struct gateway_inflight *i, const struct mutation_answer *a);

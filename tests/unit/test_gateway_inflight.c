@@ -190,6 +190,80 @@ static void killed_in_between(struct place *p, struct mutation *m)
 	mutation_free(m);
 }
 
+/* The same for one that is refused, or was done before: nothing of the tree is looked at for it. */
+static void killed_while_refusing(struct place *p, struct mutation *m)
+{
+	static struct gateway_record r;
+	struct gateway_inflight i;
+	assert_int_equal(gateway_inflight_open(&i, p->state, NULL), 0);
+	gateway_record_init(&r, m, 1);
+	gateway_inflight_note(&i, m, NULL, &r);
+	gateway_inflight_close(&i);
+	mutation_free(m);
+}
+
+static void what_was_refused_is_not_taken_for_applied(void **state)
+{
+	struct place *p = *state;
+	struct mutation_answer a;
+	struct gateway_engine *g = engine(p);
+	struct mutation *m = change(MUTATION_MKDIR, "d", NULL);
+	m->epoch = 7;
+	assert_int_equal(handle(g, m, &a), 0);
+	gateway_engine_free(g);
+	/* Late, and the gateway is killed while it says so: the directory is there, but not made by this. */
+	killed_while_refusing(p, with_id(change(MUTATION_MKDIR, "d", NULL), "k1"));
+	g = engine(p);
+	assert_int_equal(handle(g, with_id(change(MUTATION_MKDIR, "d", NULL), "k1"), &a), ESTALE);
+	gateway_engine_free(g);
+	CLEANUP(json_deletep) cJSON *all = audit(p);
+	assert_int_equal(cJSON_GetArraySize(all), 2);
+	assert_string_equal(text_of(all, 1, "result"), "refused");
+}
+
+static void done_and_killed_again_while_it_is_answered(void **state)
+{
+	struct place *p = *state;
+	struct mutation_answer a;
+	put_file(p->root_fd, "f", "one");
+	killed_in_between(p, with_id(change(MUTATION_UNLINK, "f", NULL), "k1"));
+	assert_int_equal(unlinkat(p->root_fd, "f", 0), 0);
+	/* Its successor takes it over, and is killed while it answers. */
+	int status = -1;
+	pid_t pid = fork();
+	if (pid == 0) {
+		engine(p);
+		kill(getpid(), SIGKILL);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	killed_while_refusing(p, with_id(change(MUTATION_UNLINK, "f", NULL), "k1"));
+	struct gateway_engine *g = engine(p);
+	assert_int_equal(handle(g, with_id(change(MUTATION_UNLINK, "f", NULL), "k1"), &a), 0);
+	gateway_engine_free(g);
+	CLEANUP(json_deletep) cJSON *all = audit(p);
+	assert_int_equal(cJSON_GetArraySize(all), 1);
+	assert_string_equal(text_of(all, 0, "result"), "ok");
+}
+
+static void half_done_and_late_is_completed_in_a_newer_turn(void **state)
+{
+	struct place *p = *state;
+	struct mutation_answer a;
+	put_file(p->root_fd, "f", "one");
+	killed_in_between(p, with_id(change(MUTATION_APPEND, "f", "two"), "k1"));
+	put_file(p->root_fd, "f", "onet");
+	struct gateway_engine *g = engine(p);
+	struct mutation *m = change(MUTATION_MKDIR, "d", NULL);
+	m->epoch = 7;
+	assert_int_equal(handle(g, m, &a), 0);
+	assert_int_equal(handle(g, with_id(change(MUTATION_APPEND, "f", "two"), "k1"), &a), ESTALE);
+	m = with_id(change(MUTATION_APPEND, "f", "two"), "k1");
+	m->epoch = 8;
+	assert_int_equal(handle(g, m, &a), 0);
+	gateway_engine_free(g);
+	assert_file(p->root_fd, "f", "onetwo");
+}
+
 static void what_was_applied_is_answered_as_done(void **state)
 {
 	struct place *p = *state;
@@ -409,6 +483,9 @@ int main(void)
 		TEST(an_older_epoch_is_refused_also_after_a_restart),
 		TEST(consecutive_writes_are_one_record_until_a_pause),
 		TEST(a_path_that_leads_out_is_refused_and_recorded),
+		TEST(what_was_refused_is_not_taken_for_applied),
+		TEST(done_and_killed_again_while_it_is_answered),
+		TEST(half_done_and_late_is_completed_in_a_newer_turn),
 		TEST(what_was_applied_is_answered_as_done),
 		TEST(what_was_applied_in_part_is_completed),
 		TEST(what_was_not_applied_is_applied_when_asked_again),
