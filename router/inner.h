@@ -85,6 +85,7 @@ struct router_ticket {
 	void *arg;
 	bool borrowed; /* the turn is its caller's already: see router_pass.borrowed */
 	bool sent;     /* at least once: whether it was applied is not ours to say */
+	bool retried;  /* its backend died while it was started for it, and is started once more */
 	bool flying; /* no answer came: it may be half done, so its turn stays until it is answered */
 	uint64_t serial;         /* never 0 once it waited for the turn */
 	struct claim *claim;     /* owned; turns.json says that it waits */

@@ -40,14 +40,34 @@ static void answer_endpoint_locked(struct router_repo *rr, struct router_ticket 
 	submit_fail_locked(rr, t, rc, e);
 }
 
+/*
+ * The backend did not start, and it has begun one of those that wait: only its successor can tell what became of
+ * that. So it is tried once more (it may have been killed).
+ */
+static bool retry_locked(struct router_repo *rr)
+{
+	struct router_ticket *t;
+	bool again = false;
+
+	DL_FOREACH(rr->needing, t)
+	{
+		again = again || (t->sent && !t->retried);
+		t->retried = true;
+	}
+	return again && !rr->stopping && summon_start_locked(rr) == 0;
+}
+
 static void ready_locked(struct router_repo *rr, int rc, const struct endpoint *ep, struct err *e)
 {
 	struct router_ticket *t, *next, *list = rr->needing;
 
-	rr->needing = NULL;
 	rr->backend_good = rc == 0;
-	if (rc < 0)
+	if (rc < 0) {
 		log_warn("event=ensure repo=%s why=\"%s\"", rr->info.id, e->text);
+		if (retry_locked(rr))
+			return;
+	}
+	rr->needing = NULL;
 	DL_FOREACH_SAFE(list, t, next)
 	{
 		DL_DELETE(list, t);
