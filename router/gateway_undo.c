@@ -154,6 +154,32 @@ static uint64_t next_number(const struct gateway_undo *u, int64_t now_ms)
 	return (uint64_t)now_ms > last ? (uint64_t)now_ms : last + 1;
 }
 
+/* The state directory is on a file system of another kind, or one that does not know the call. */
+static bool no_range(int error)
+{
+	return error == EXDEV || error == EOPNOTSUPP || error == EINVAL || error == ENOSYS;
+}
+
+static int copy_bytes(int from, int to, int64_t size)
+{
+	enum { PART = 64 * 1024 };
+	CLEANUP(freep) char *part = malloc(PART);
+	if (!part)
+		return -ENOMEM;
+	for (int64_t at = 0; at < size;) {
+		ssize_t n = pread(from, part, PART, at);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : 0;
+		int r = file_write_all(to, part, (size_t)n);
+		if (r < 0)
+			return r;
+		at += n;
+	}
+	return 0;
+}
+
 static int copy_content(int from, int to, int64_t size)
 {
 	if (ioctl(to, FICLONE, from) == 0)
@@ -165,6 +191,8 @@ static int copy_content(int from, int to, int64_t size)
 		ssize_t n = copy_file_range(from, &at, to, NULL, (size_t)(size - at), 0);
 		if (n < 0 && errno == EINTR)
 			continue;
+		if (n < 0 && at == 0 && no_range(errno))
+			return copy_bytes(from, to, size);
 		if (n < 0)
 			return -errno;
 		if (n == 0)
@@ -188,22 +216,20 @@ static void copy_xattrs(int from, int to)
 	}
 }
 
+static int open_dir(struct gateway_undo *u)
+{
+	if (u->dir >= 0)
+		return 0;
+	if (mkdirat(u->state, "undo", 0700) < 0 && errno != EEXIST)
+		return -errno;
+	u->dir = openat(u->state, "undo", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	return u->dir < 0 ? -errno : 0;
+}
+
 /* source: an fd of the content, or -1 and the bytes. */
-static int store(struct gateway_undo *u, int source, const void *bytes, int64_t size,
-		 uint64_t *kept)
+static int store_as(struct gateway_undo *u, uint64_t n, int source, const void *bytes, int64_t size)
 {
 	char name[32], temp[40];
-	int64_t now_ms = clock_wall_ms();
-	if (now_ms - u->checked_ms > AGE_CHECK_MS)
-		drop_old(u, now_ms);
-	if (u->dir < 0) {
-		if (mkdirat(u->state, "undo", 0700) < 0 && errno != EEXIST)
-			return -errno;
-		u->dir = openat(u->state, "undo", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-		if (u->dir < 0)
-			return -errno;
-	}
-	uint64_t n = next_number(u, now_ms);
 	name_of(n, name);
 	snprintf(temp, sizeof(temp), "%s.new", name);
 	CLEANUP(closep)
@@ -218,10 +244,29 @@ static int store(struct gateway_undo *u, int source, const void *bytes, int64_t 
 		r = -errno;
 	if (r == 0)
 		r = add_copy(u, n, size);
-	if (r < 0) {
+	if (r < 0)
 		unlinkat(u->dir, temp, 0);
+	return r;
+}
+
+/* The oldest copies make room where the disk has none, as they do where the limit is reached. */
+static int store(struct gateway_undo *u, int source, const void *bytes, int64_t size,
+		 uint64_t *kept)
+{
+	int64_t now_ms = clock_wall_ms();
+	if (now_ms - u->checked_ms > AGE_CHECK_MS)
+		drop_old(u, now_ms);
+	int r = open_dir(u);
+	if (r < 0)
 		return r;
+	uint64_t n = next_number(u, now_ms);
+	while ((r = store_as(u, n, source, bytes, size)) == -ENOSPC || r == -EDQUOT) {
+		if (u->first == u->n)
+			return r;
+		drop_first(u);
 	}
+	if (r < 0)
+		return r;
 	*kept = n;
 	while (u->n - u->first > 1 && u->total > u->max_bytes)
 		drop_first(u);
