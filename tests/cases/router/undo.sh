@@ -15,10 +15,6 @@ of() {
 		getfattr -d --absolute-names "$of_path" 2>/dev/null | sed 1d
 	done
 }
-# Waits until the records of what was done are in the log: coalesced writes come 100 ms later.
-settled() {
-	wait_until "[ \"\$(audit_count b)\" -ge $1 ]"
-}
 last() {
 	last_audit b "$1"
 }
@@ -28,13 +24,14 @@ undone() {
 	un_what=$1
 	shift
 	un_before=$(of "$R/b/f" "$R/b/g" "$R/b/l" "$R/b/d" "$R/b/new")
-	un_first=$(audit_count b)
+	un_first=$(last .seq) # not how many: a slow machine splits a write
+	un_first=${un_first:-0}
 	check in_repo a "$@"
 	un_after=$(of "$R/b/f" "$R/b/g" "$R/b/l" "$R/b/d" "$R/b/new")
 	[ "$un_before" != "$un_after" ] || die "$un_what changed nothing"
-	# A write of our own ends what waits to be continued.
+	# A write of our own ends what waits to be continued; coalesced writes are in the log 100 ms later.
 	echo marker | check rrm write b/marker
-	settled $((un_first + 2))
+	wait_until "[ \"\$(last .seq)\" -ge $((un_first + 2)) ]"
 	wait_until "[ \"\$(last '.path')\" = marker ]"
 	un_records=$(audit b "select(.seq > $un_first and .path != \"marker\") | .seq" | sort -rn)
 	for un_seq in $un_records; do
