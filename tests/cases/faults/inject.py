@@ -57,7 +57,7 @@ GATEWAY = [
     ("mknodat", "EIO", 1, "mknod"), ("linkat", "EMLINK", 1, "link"), ("symlinkat", "EIO", 1, "symlink"),
     ("chmod", "EIO", 1, "chmod"), ("utimensat", "EIO", 1, "utimens"),
     # The copy for undo cannot be made: the record says so.
-    ("copy_file_range", "EIO", 1, "write", "undo"), ("copy_file_range", "ENOSPC", 1, "truncate", "undo"),
+    ("copy_file_range", "EIO", 1, "write", "undo"), ("copy_file_range", "ENOSPC", "1+", "truncate", "undo"),
     ("renameat", "EIO", 1, "unlink", "undo"),
     # The record cannot be written: it is kept, and written later.
     ("pwrite64", "EIO", 1, "rename", "record"), ("pwrite64", "ENOSPC", 1, "unlink", "record"),
