@@ -8,6 +8,7 @@
 #include "manager/base/cleanup.h"
 #include "manager/base/clock.h"
 #include "manager/cmdutil.h"
+#include "manager/term.h"
 
 static bool path_matches(const cJSON *record, const char *key, const char *pattern)
 {
@@ -16,20 +17,31 @@ static bool path_matches(const cJSON *record, const char *key, const char *patte
 	return !json_get_bytes(record, key, &path) && path && !fnmatch(pattern, path, 0);
 }
 
+static bool result_matches(const char *result, const char *wanted)
+{
+	if (!strcmp(wanted, "failed"))
+		return strcmp(result, "ok") != 0;
+	return !strcasecmp(result, wanted);
+}
+
 bool auditview_wants(const struct auditview *v, const cJSON *record)
 {
 	const cJSON *actor = cJSON_GetObjectItemCaseSensitive(record, "actor");
-	int64_t ts;
+	int64_t ts = 0;
 
 	if (v->from && strcmp(json_str(actor, "home", ""), v->from) != 0)
 		return false;
-	if (v->has_since && (clock_parse_iso(json_str(record, "ts", ""), &ts) || ts < v->since_ms))
+	if ((v->has_since || v->has_until) && clock_parse_iso(json_str(record, "ts", ""), &ts))
+		return false;
+	if ((v->has_since && ts < v->since_ms) || (v->has_until && ts > v->until_ms))
+		return false;
+	if (v->result && !result_matches(json_str(record, "result", ""), v->result))
 		return false;
 	return !v->path || path_matches(record, "path", v->path) ||
 	       path_matches(record, "path2", v->path);
 }
 
-static const char *name_of(const struct auditview *v, const char *repo_id)
+const char *auditview_name(const struct auditview *v, const char *repo_id)
 {
 	for (size_t i = 0; v->repos && i < v->repos->n; i++)
 		if (!strcmp(v->repos->items[i].id, repo_id))
@@ -56,7 +68,7 @@ static void print_actor(const struct auditview *v, FILE *f, const cJSON *actor)
 	cmd_print_bytes(f, comm[0] ? comm : "?");
 	fprintf(f, "(%lld)", (long long)json_int(actor, "pid", 0));
 	fputs(home[0] ? " of " : " of nobody", f);
-	cmd_print_bytes(f, name_of(v, home));
+	cmd_print_bytes(f, auditview_name(v, home));
 	if (session[0]) {
 		putc(' ', f);
 		cmd_print_bytes(f, session);
@@ -68,10 +80,16 @@ void auditview_print(const struct auditview *v, FILE *f, const char *repo, const
 	const char *result = json_str(record, "result", "?"),
 		   *message = json_str(record, "message", "");
 
+	struct term t = {.colour = v->colour};
+	bool ok = !strcmp(result, "ok");
+
+	fputs(term_escape(&t, TERM_DIM), f);
 	cmd_print_bytes(f, json_str(record, "ts", "?"));
+	fputs(term_escape(&t, TERM_PLAIN), f);
 	if (repo) {
-		fputs("  ", f);
+		fprintf(f, "  %s", term_escape(&t, TERM_BOLD));
 		cmd_print_bytes(f, repo);
+		fputs(term_escape(&t, TERM_PLAIN), f);
 	}
 	fprintf(f, "  #%lld ", (long long)json_int(record, "seq", 0));
 	cmd_print_bytes(f, json_str(record, "op", "?"));
@@ -80,9 +98,10 @@ void auditview_print(const struct auditview *v, FILE *f, const char *repo, const
 	if (json_int(record, "bytes", 0) > 0)
 		fprintf(f, " %lld bytes", (long long)json_int(record, "bytes", 0));
 	print_actor(v, f, cJSON_GetObjectItemCaseSensitive(record, "actor"));
-	fputs("  ", f);
+	fprintf(f, "  %s", term_escape(&t, ok ? TERM_GREEN : TERM_RED));
 	cmd_print_bytes(f, result);
-	if (message[0] && strcmp(result, "ok") != 0) {
+	fputs(term_escape(&t, TERM_PLAIN), f);
+	if (message[0] && !ok) {
 		fputs(": ", f);
 		cmd_print_bytes(f, message);
 	}

@@ -8,14 +8,20 @@
 #include "manager/repo.h"
 
 struct auditview {
-	bool has_since;
-	int64_t since_ms; /* wall clock; records before it are left out */
+	bool has_since, has_until;
+	int64_t since_ms, until_ms; /* wall clock; records before, and those after, are left out */
 	const char *path; /* fnmatch(3) pattern for path or path2, '*' matches '/'; or NULL */
 	const char *from; /* actor.home: a repo_id, "" for none; NULL: any */
+	const char *
+		result; /* "ok", "failed" for all that is not ok, or as recorded: EACCES; NULL: any */
+	bool colour;
 	const struct repo_list *repos; /* to show names for repo_ids; borrowed */
 };
 
 bool auditview_wants(const struct auditview *v, const cJSON *record);
+
+/* The name of the repo with that repo_id, else the repo_id. Borrowed. */
+const char *auditview_name(const struct auditview *v, const char *repo_id);
 
 /* One line: time, repo (NULL: left out), seq, op, path, bytes, by whom, how it ended. */
 void auditview_print(const struct auditview *v, FILE *f, const char *repo, const cJSON *record);

@@ -28,6 +28,7 @@ extern const struct command manager_commands[];
  * out by main before these run. */
 int cmd_add(int argc, char **argv, struct err *e);
 int cmd_attach(int argc, char **argv, struct err *e);
+int cmd_blame(int argc, char **argv, struct err *e);
 int cmd_ensure(int argc, char **argv, struct err *e);
 int cmd_env(int argc, char **argv, struct err *e);
 int cmd_gc(int argc, char **argv, struct err *e);

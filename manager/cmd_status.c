@@ -1,12 +1,19 @@
+/*
+ * On a terminal a table that fits it (statusview.h); elsewhere plain lines with all that is known, whole.
+ */
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "manager/base/cleanup.h"
+#include "manager/base/clock.h"
 #include "manager/base/json.h"
 #include "manager/cmdutil.h"
 #include "manager/memlog.h"
 #include "manager/registry.h"
 #include "manager/status.h"
+#include "manager/statusview.h"
+#include "manager/words.h"
 
 /* Every look at the status leaves a sample behind; that it could not be written is no reason to fail. */
 static void sample(const struct repo *r)
@@ -19,39 +26,6 @@ static void sample(const struct repo *r)
 		(void)memory_sample(r, &ep, &use);
 }
 
-static void print_uptime(int64_t s)
-{
-	if (s < 60)
-		printf("%llds", (long long)s);
-	else if (s < 3600)
-		printf("%lldm", (long long)s / 60);
-	else if (s < 86400)
-		printf("%lldh%02lldm", (long long)s / 3600, (long long)s / 60 % 60);
-	else
-		printf("%lldd%02lldh", (long long)s / 86400, (long long)s / 3600 % 24);
-}
-
-/* A text, or for an object its session, else its home, comm and pid, in the way a person says it. */
-static void print_who(const cJSON *who)
-{
-	if (cJSON_IsString(who)) {
-		cmd_print_bytes(stdout, who->valuestring);
-		return;
-	}
-	const char *comm = json_str(who, "comm", "");
-	cmd_print_bytes(stdout, comm[0] ? comm : "?");
-	if (json_int(who, "pid", 0) > 0)
-		printf("(%lld)", (long long)json_int(who, "pid", 0));
-	const char *home = json_str(who, "home", "");
-	fputs(home[0] ? " of " : " of nobody", stdout);
-	cmd_print_bytes(stdout, home);
-	const char *session = json_str(who, "session", "");
-	if (session[0]) {
-		fputs(" session ", stdout);
-		cmd_print_bytes(stdout, session);
-	}
-}
-
 static void print_turn(const cJSON *turn)
 {
 	const cJSON *holder = cJSON_GetObjectItemCaseSensitive(turn, "holder"), *waiter;
@@ -59,13 +33,13 @@ static void print_turn(const cJSON *turn)
 
 	if (holder && !cJSON_IsNull(holder)) {
 		fputs("    write turn: ", stdout);
-		print_who(holder);
+		words_who(stdout, holder);
 		const char *since = json_str(turn, "since", "");
 		printf("%s%s\n", since[0] ? " since " : "", since);
 	}
 	cJSON_ArrayForEach (waiter, waiters) {
 		fputs("    waiting:    ", stdout);
-		print_who(waiter);
+		words_who(stdout, waiter);
 		putchar('\n');
 	}
 }
@@ -84,14 +58,15 @@ static void print_one(const cJSON *j, int wide)
 	CLEANUP(freep) char *name = NULL;
 	const cJSON *memory = cJSON_GetObjectItemCaseSensitive(j, "memory");
 	const cJSON *last = cJSON_GetObjectItemCaseSensitive(j, "last_write");
+	char up[WORDS_MAX];
 
 	json_get_bytes(j, "name", &name);
 	cmd_print_bytes(stdout, name ? name : "");
-	printf("%*s  %-8s", wide - (int)strlen(name ? name : ""), "", json_str(j, "state", ""));
+	printf("%*s  %-8s", wide - term_cells(name ? name : ""), "", json_str(j, "state", ""));
 	if (json_int(j, "pid", 0) > 0) {
 		printf("  pid %lld  %s  %s  up ", (long long)json_int(j, "pid", 0),
 		       json_str(j, "url", ""), json_str(j, "backend", ""));
-		print_uptime(json_int(j, "uptime_s", 0));
+		fputs(words_span(up, json_int(j, "uptime_s", 0)), stdout);
 		int64_t kib = json_int(memory, "pss_kib", 0);
 		printf("  %lld MiB",
 		       (long long)(kib ? kib : json_int(memory, "rss_kib", 0)) / 1024);
@@ -106,7 +81,7 @@ static void print_one(const cJSON *j, int wide)
 		printf("    last write: %s ", json_str(last, "ts", ""));
 		cmd_print_bytes(stdout, path ? path : "");
 		fputs(" by ", stdout);
-		print_who(cJSON_GetObjectItemCaseSensitive(last, "actor"));
+		words_who(stdout, cJSON_GetObjectItemCaseSensitive(last, "actor"));
 		putchar('\n');
 	}
 	const cJSON *restart = cJSON_GetObjectItemCaseSensitive(j, "last_restart");
@@ -119,13 +94,13 @@ static void print_one(const cJSON *j, int wide)
 	print_text("last error", json_str(j, "last_error", NULL));
 }
 
-static void print_table(const cJSON *all)
+static void print_plain(const cJSON *all)
 {
 	const cJSON *j;
 	int wide = 0;
 
 	cJSON_ArrayForEach (j, all) {
-		int n = (int)strlen(json_str(j, "name", ""));
+		int n = term_cells(json_str(j, "name", ""));
 		wide = n > wide ? n : wide;
 	}
 	cJSON_ArrayForEach (j, all)
@@ -136,6 +111,7 @@ static int status(const struct cmd_context *x, const char *what, bool json, stru
 {
 	CLEANUP(json_deletep) cJSON *all = NULL;
 	const struct repo *only = NULL;
+	struct term t = term_of(STDOUT_FILENO);
 
 	int r = what ? cmd_find(x, what, &only, e) : 0;
 	if (!r)
@@ -144,8 +120,10 @@ static int status(const struct cmd_context *x, const char *what, bool json, stru
 		return r;
 	if (json)
 		r = json_print(all);
+	else if (t.tty)
+		r = statusview_print(all, &t, clock_wall_ms(), stdout);
 	else
-		print_table(all);
+		print_plain(all);
 	for (size_t i = 0; i < x->repos.n; i++)
 		if (!only || only == &x->repos.items[i])
 			sample(&x->repos.items[i]);

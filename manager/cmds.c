@@ -96,22 +96,39 @@ const struct command manager_commands[] = {
 	 "found, 126 when it cannot be executed.\n\n" REPO_HELP REPO_DEFAULT,
 	 cmd_run},
 	{"log",
-	 "[-n N] [-f] [--since T] [--path GLOB] [--from REPO] [--diff] [--json] [--verify] "
-	 "[REPO]",
+	 "[-n N] [-f] [--since T] [--until T] [--path GLOB] [--from REPO] [--result R] [--stat] "
+	 "[--diff] [--json] [--verify] [REPO]",
 	 "the audit of foreign writes",
-	 "Prints who wrote what into the repository, oldest first.\n\n"
+	 "Prints who wrote what into the repository, oldest first; through a pager ($RRM_PAGER, "
+	 "$PAGER, less)\n"
+	 "on a terminal. A damaged line is passed by and said.\n\n"
 	 "  -n, --lines N  only the last N\n"
 	 "  -f, --follow   wait for more, until interrupted (begins with the last 10 unless -n "
 	 "says)\n"
 	 "  --since T      2026-11-22, 2026-11-22T17:40:00Z, or how long ago: 90s, 10m, 2h, 3d\n"
+	 "  --until T      the same, for the end\n"
 	 "  --path GLOB    only paths that match, '*' also matches slashes\n"
 	 "  --from REPO    only writers at home in REPO; \"none\" for those with no home\n"
+	 "  --result R     only those that ended so: ok, refused, interrupted, EACCES, ...; "
+	 "\"failed\" for all but ok\n"
+	 "  --stat         sums per repository and writer instead\n"
 	 "  --diff         below each record what it changed, as diff -u shows it\n"
 	 "  --json         the records as one array; with -f one object a line\n"
 	 "  --verify       check the chain of hashes instead; exit 3 names the first bad "
 	 "line\n\n" REPO_HELP
 	 "REPO defaults to the repository of the working directory, else to all of them.\n",
 	 cmd_log},
+	{"blame", "[--json] PATH",
+	 "who last wrote each file that another repository's session wrote",
+	 "PATH is a file or a directory, as REPO/PATH or any path of a registered repository. For "
+	 "each file below\n"
+	 "it that a foreign write made what it is: when, the number of the record (rrm undo, rrm "
+	 "log), what was\n"
+	 "done, by whom, and whether the file is still as written. Changes of mode, owner, times "
+	 "and attributes\n"
+	 "do not count, nor do writes at home.\n\n"
+	 "  --json  an array of {path, state, seq, ts, op, actor}\n",
+	 cmd_blame},
 	{"gc", "[--purge] [--json]", "clear what nobody needs any more",
 	 "Clears registry entries and sockets of backends that are gone, sessions of processes "
 	 "that are gone,\n"
