@@ -40,4 +40,5 @@ int cmd_run(int argc, char **argv, struct err *e);
 int cmd_scan(int argc, char **argv, struct err *e);
 int cmd_shim(int argc, char **argv, struct err *e);
 int cmd_status(int argc, char **argv, struct err *e);
+int cmd_top(int argc, char **argv, struct err *e);
 int cmd_stop(int argc, char **argv, struct err *e);

@@ -48,6 +48,21 @@ const struct command manager_commands[] = {
 	 "With --json an array, one object a repository.\n\n" REPO_HELP
 	 "Without REPO: all of them.\n",
 	 cmd_status},
+	{"top", "[-b] [-n N] [-d SECONDS] [--sort KEY] [--reverse]", "live table of the backends",
+	 "Memory (PSS of the process tree), processor use, uptime, sessions at work, who has the "
+	 "write turn and\n"
+	 "how many wait for it, writes of other repositories' sessions in the last minute. Keys "
+	 "stop, restart\n"
+	 "and attach to a backend and follow its log; h lists them. Where there is no terminal, or "
+	 "a dumb one,\n"
+	 "the table is printed once.\n\n"
+	 "  -b, --batch      print the table every SECONDS instead of showing it live\n"
+	 "  -n, --times N    print it N times, then end\n"
+	 "  -d, --delay SECONDS\n"
+	 "                   time between two looks (default 2)\n"
+	 "  -o, --sort KEY   memory (default), cpu, name, uptime, sessions or writes\n"
+	 "  -r, --reverse    the other way round\n",
+	 cmd_top},
 	{"stop", "[--if-idle[=SECONDS]] REPO... | --all", "stop backends",
 	 "TERM to the whole process group, KILL after 5 s; no child survives. Not running is "
 	 "success.\n\n"

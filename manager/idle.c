@@ -76,7 +76,7 @@ int idle_busy_sessions(const char *answer)
 }
 
 /* dir NULL: what the backend takes for a client that names none. */
-static int busy_in(const struct endpoint *ep, const char *password, const char *dir)
+static int busy_in(const struct endpoint *ep, const char *password, const char *dir, int timeout_ms)
 {
 	CLEANUP(freep) char *path = calloc(1, 64 + (dir ? 3 * strlen(dir) : 0));
 	CLEANUP(freep) char *answer = malloc(ANSWER_MAX);
@@ -91,19 +91,19 @@ static int busy_in(const struct endpoint *ep, const char *password, const char *
 			  .path = path,
 			  .username = PASSWORD_USER,
 			  .password = password,
-			  .timeout_ms = ASK_MS};
+			  .timeout_ms = timeout_ms};
 	int rc = probe_get(&q, &status, answer, ANSWER_MAX);
 	return rc < 0 ? rc : status != 200 ? -EPROTO : idle_busy_sessions(answer);
 }
 
-static int busy(const struct repo *r, const struct endpoint *ep)
+int idle_sessions(const struct repo *r, const struct endpoint *ep, int timeout_ms)
 {
 	char password[PASSWORD_MAX];
 	if (strcmp(ep->backend, "opencode") != 0)
 		return 0;
 	int rc = password_read(r, password);
-	int here = rc < 0 ? rc : busy_in(ep, password, NULL);
-	int root = here < 0 ? here : busy_in(ep, password, r->root);
+	int here = rc < 0 ? rc : busy_in(ep, password, NULL, timeout_ms);
+	int root = here < 0 ? here : busy_in(ep, password, r->root, timeout_ms);
 	return root < 0 ? root : here > root ? here : root;
 }
 
@@ -118,7 +118,7 @@ static int look_now(const struct repo *r, const struct endpoint *ep, enum idle_s
 	if (clients > 0)
 		return err_set(e, IDLE_IN_USE, "%d connection%s to it %s open", clients,
 			       clients == 1 ? "" : "s", clients == 1 ? "is" : "are");
-	int sessions = busy(r, ep);
+	int sessions = idle_sessions(r, ep, ASK_MS);
 	if (sessions < 0)
 		return err_set(e, IDLE_IN_USE, "it does not say whether a session is at work: %s",
 			       strerror(-sessions));

@@ -32,5 +32,9 @@ enum idle_scope { IDLE_SESSIONS, IDLE_SESSIONS_AND_CLIENTS };
 int idle_look(const struct repo *r, const struct endpoint *ep, enum idle_scope what,
 	      int64_t fresh_ms, struct err *e);
 
+/* Sessions of OpenCode at work in it; 0 for another backend; negative errno when it does not say within
+ * timeout_ms. */
+int idle_sessions(const struct repo *r, const struct endpoint *ep, int timeout_ms);
+
 /* Pure: sessions in an answer of /session/status that are at work; negative when it is none. */
 int idle_busy_sessions(const char *answer);

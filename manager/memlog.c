@@ -18,6 +18,7 @@ int memory_measure(pid_t pid, struct memory_usage *out)
 {
 	CLEANUP(freep) pid_t *pids = NULL;
 	size_t n = 0;
+	long hz = sysconf(_SC_CLK_TCK);
 
 	memset(out, 0, sizeof(*out));
 	int r = proc_tree(pid, &pids, &n);
@@ -25,12 +26,15 @@ int memory_measure(pid_t pid, struct memory_usage *out)
 		return r;
 	for (size_t i = 0; i < n; i++) {
 		struct proc_memory m;
+		struct proc_stat st;
 		if (proc_memory(pids[i], &m))
 			continue;
 		out->rss_kib += m.rss_kib;
 		out->pss_kib += m.pss_kib;
 		out->swap_kib += m.swap_kib;
 		out->processes++;
+		if (hz > 0 && !proc_stat(pids[i], &st))
+			out->cpu_ms += st.cpu_ticks * 1000 / (uint64_t)hz;
 	}
 	return out->processes ? 0 : -ESRCH;
 }

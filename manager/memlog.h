@@ -13,6 +13,7 @@
 
 struct memory_usage {
 	uint64_t rss_kib, pss_kib, swap_kib;
+	uint64_t cpu_ms;    /* processor time that they and their ended children have used */
 	unsigned processes; /* counted; one that ended meanwhile is not */
 };
 

@@ -15,6 +15,7 @@ static const char *const program_places[] = {
 	"%s/../router/%s",    /* build tree: rrm and rrm-backend, from manager/ or fs/ */
 	"%s/../../router/%s", /* build tree: from tests/unit/ */
 	"%s/../fs/%s",        /* build tree: rrm-mount, from router/ */
+	"%s/../manager/%s",   /* build tree: rrm-top, from router/ */
 	"%s/../../fs/%s",
 	"%s/../bin/%s",    /* from lib/ */
 	"%s/../../bin/%s", /* from lib/<triplet>/ */

@@ -1,8 +1,10 @@
 #include "manager/session.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
@@ -92,5 +94,24 @@ int session_lookup(const struct config *c, pid_t pid, uint64_t start, char repo_
 		return -ENOENT;
 	strcpy(repo_id, id);
 	strcpy(session, name);
+	return 0;
+}
+
+int session_each(const struct config *c, void (*fn)(const char *repo_id, void *arg), void *arg)
+{
+	CLEANUP(freep) char *dir = dir_of(c);
+	char repo_id[REPO_ID_MAX], session[SESSION_ID_MAX];
+	struct proc_stat st;
+
+	CLEANUP(closedirp) DIR *d = dir ? opendir(dir) : NULL;
+	if (!d)
+		return !dir ? -ENOMEM : errno == ENOENT ? 0 : -errno;
+	for (const struct dirent *de; (de = readdir(d));) {
+		char *end;
+		long pid = strtol(de->d_name, &end, 10);
+		if (pid > 0 && !strcmp(end, ".json") && !proc_stat((pid_t)pid, &st) &&
+		    !session_lookup(c, (pid_t)pid, st.start, repo_id, session))
+			fn(repo_id, arg);
+	}
 	return 0;
 }

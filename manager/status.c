@@ -46,8 +46,8 @@ static int add_process(cJSON *j, const struct endpoint *ep, bool alive)
 	struct memory_usage use;
 
 	if (!alive) {
-		static const char *const keys[] = {"pid",     "url",      "backend",
-						   "version", "uptime_s", "memory"};
+		static const char *const keys[] = {"pid",      "url",    "backend", "version",
+						   "uptime_s", "memory", "cpu_ms"};
 		for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
 			if (json_add_str(j, keys[i], NULL))
 				return -ENOMEM;
@@ -58,8 +58,10 @@ static int add_process(cJSON *j, const struct endpoint *ep, bool alive)
 	    json_add_int(j, "uptime_s", uptime_s(ep->start_time)))
 		return -ENOMEM;
 	if (memory_measure(ep->pid, &use))
-		return json_add_str(j, "memory", NULL);
-	return add(j, "memory", memory_json(&use));
+		return json_add_str(j, "memory", NULL) || json_add_str(j, "cpu_ms", NULL) ? -ENOMEM
+											  : 0;
+	int r = json_add_int(j, "cpu_ms", (int64_t)use.cpu_ms);
+	return r ? r : add(j, "memory", memory_json(&use));
 }
 
 static bool same_program(const struct endpoint_program *a, const struct endpoint_program *b)

@@ -1,7 +1,7 @@
 /*
  * What `rrm status --json` and <mount>/.rrm/status print: an array, one object a repo: {repo_id, name,
  * root, branch, state ("stopped"|"starting"|"ready"|"failed"), pid, url, backend, version, uptime_s,
- * memory {rss_kib, pss_kib, swap_kib, processes}, turn {holder, since, branch, waiters[]} from
+ * memory {rss_kib, pss_kib, swap_kib, processes}, cpu_ms, turn {holder, since, branch, waiters[]} from
  * writer.json (its entries as router/writer.h says; those of dead processes are left out), last_write
  * {ts, op, path, actor, seq}: the newest record of audit.jsonl with result "ok", last_error, last_restart
  * {ts, why}: the last one that nobody ordered, installed_changed: another file would be executed by a

@@ -89,6 +89,7 @@ static int parse_stat_tail(const char *s, struct proc_stat *out)
 	out->pgid = (pid_t)field[5];
 	out->session = (pid_t)field[6];
 	out->start = (uint64_t)field[22];
+	out->cpu_ticks = (uint64_t)(field[14] + field[15] + field[16] + field[17]);
 	return 0;
 }
 

@@ -16,6 +16,7 @@ struct proc_stat {
 	pid_t session;
 	char state; /* 'Z': dead, not yet reaped */
 	uint64_t start;
+	uint64_t cpu_ticks; /* used by it and by those of its children that it has waited for */
 	char comm[17];
 };
 
