@@ -5,7 +5,9 @@
 
 #include "manager/base/log.h"
 #include "manager/cmd.h"
+#include "manager/complete.h"
 #include "manager/suggest.h"
+#include "manager/summary.h"
 #include "router/cmd.h"
 
 enum { COMMANDS_MAX = 64 };
@@ -88,14 +90,29 @@ static int run(const struct command *cmd, int argc, char **argv)
 	return code;
 }
 
+static int summary(void)
+{
+	struct err e = ERR_INIT;
+	if (!summary_print(stdout, &e))
+		return CMD_OK;
+	fprintf(stderr, "rrm: %s\n", e.text);
+	return CMD_FAILED;
+}
+
 int main(int argc, char **argv)
 {
 	struct table t = {.n = 0};
-	const char *name = argc > 1 ? argv[1] : "--help";
 
 	log_program("rrm");
 	join(&t, manager_commands);
 	join(&t, router_commands);
+	if (argc < 2)
+		return summary();
+	const char *name = argv[1];
+	if (!strcmp(name, "__complete")) {
+		complete_print(t.commands, argv + 2, argc - 2, stdout);
+		return CMD_OK;
+	}
 	if (!strcmp(name, "--version")) {
 		puts("rrm " RRM_VERSION);
 		return CMD_OK;
