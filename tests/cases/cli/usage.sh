@@ -2,8 +2,15 @@
 # Every command explains itself; what is misspelt is a usage error with a suggestion.
 . "${0%/*}/../lib.sh"
 
-eq "$(rrm)" "$(rrm --help)" 'rrm alone and --help'
-for cmd in $(rrm | sed -n 's/^  \([a-z]*\) .*/\1/p'); do
+# rrm alone: how things are and what to do next
+rrm | grep -q '^  mount  *not mounted' || die "rrm alone says: $(rrm)"
+rrm | grep -q '^  rrm scan DIR ' || die "rrm alone, without a repository, says: $(rrm)"
+make_repo web
+rrm | grep -q '^  repositories *1$' || die "rrm alone says: $(rrm)"
+refuse env -u HOME -u RRM_HOME -u XDG_CONFIG_HOME rrm 2>"$T/x/err"
+eq "$(cat "$T/x/err")" 'rrm: neither HOME nor RRM_HOME is set; set one of them, so that there is a place for the state' 'no HOME'
+check rrm remove web >/dev/null
+for cmd in $(rrm --help | sed -n 's/^  \([a-z]*\) .*/\1/p'); do
 	rrm "$cmd" --help >"$T/x/help"
 	head -n 1 "$T/x/help" | grep -q "^usage: rrm $cmd" || die "help of $cmd: $(cat "$T/x/help")"
 	[ "$(wc -l <"$T/x/help")" -ge 3 ] || die "the help of $cmd says nothing"
@@ -11,8 +18,8 @@ for cmd in $(rrm | sed -n 's/^  \([a-z]*\) .*/\1/p'); do
 	eq "$(status_of rrm "$cmd" --no-such-option)" 2 "status of $cmd with an unknown option"
 	grep -q '^rrm: ' "$T/x/err" || die "$cmd said: $(cat "$T/x/err")"
 done
-for cmd in add remove scan list ensure status stop restart env run log gc; do
-	rrm | grep -q "^  $cmd " || die "$cmd is not listed"
+for cmd in add remove scan list ensure status stop restart env run log blame top gc; do
+	rrm --help | grep -q "^  $cmd " || die "$cmd is not listed"
 done
 eq "$(status_of rrm statsu)" 2 'an unknown command'
 eq "$(cat "$T/x/err")" 'rrm: unknown command "statsu"; did you mean "status"?' 'the suggestion'
