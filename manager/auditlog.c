@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "manager/auditkeep.h"
 #include "manager/base/cleanup.h"
 #include "manager/base/file.h"
 #include "manager/base/sha256.h"
@@ -476,7 +477,23 @@ int auditlog_parse(const struct auditlog_line *line, cJSON **out, struct err *e)
 struct chain {
 	char prev[SHA256_HEX_LEN]; /* what the next line must name */
 	int64_t seq;               /* of the line before; -1 for the first */
+	struct auditkeep_begin begin;
 };
+
+/* Does the first line of all come where the log begins? What the removal of old parts left half done may
+ * stand before that. */
+static const char *check_first(const struct chain *c, int64_t seq, const char *prev)
+{
+	if (!c->begin.seq)
+		return strcmp(prev, c->prev) != 0
+			       ? "it is not the first record ever: prev is not 64 zeros, so what "
+				 "came before it is missing"
+			       : NULL;
+	if (seq > c->begin.seq)
+		return "it is not the record with which audit.begin says that the log begins: "
+		       "what came before it is missing";
+	return NULL;
+}
 
 /* 0, or -EINVAL with what is wrong. */
 static int check_line(struct chain *c, const struct auditlog_line *line, struct err *e)
@@ -490,13 +507,16 @@ static int check_line(struct chain *c, const struct auditlog_line *line, struct 
 	if (c->seq >= 0 && seq != c->seq + 1)
 		return err_set(e, -EINVAL, "seq is %lld, but %lld comes after the line before it",
 			       (long long)seq, (long long)c->seq + 1);
-	if (strcmp(json_str(j, "prev", ""), c->prev) != 0)
-		return err_set(
-			e, -EINVAL,
-			c->seq < 0 ? "it is not the first record ever: prev is not 64 zeros, so "
-				     "what came before it is missing"
-				   : "prev is not the hash of the line before it: that line was "
-				     "changed, or lines between them are missing");
+	const char *prev = json_str(j, "prev", "");
+	const char *why = c->seq < 0 ? check_first(c, seq, prev)
+			  : strcmp(prev, c->prev) != 0
+				  ? "prev is not the hash of the line before it: that line was "
+				    "changed, or lines between them are missing"
+				  : NULL;
+	if (!why && seq == c->begin.seq && strcmp(prev, c->begin.prev) != 0)
+		why = "prev is not what audit.begin says: the parts before it were others";
+	if (why)
+		return err_set(e, -EINVAL, "%s", why);
 	c->seq = seq;
 	return sha256_hex(line->text, line->len, c->prev);
 }
@@ -518,6 +538,14 @@ static int verify_lines(struct auditlog *a, struct auditlog_check *out, struct e
 	int r;
 
 	memset(chain.prev, '0', sizeof(chain.prev) - 1);
+	r = auditkeep_read(a->dirfd, &chain.begin, &why);
+	if (r == -EINVAL || r == -EFBIG) {
+		note_bad(out, "audit.begin", 1, why.text);
+		return 0;
+	}
+	if (r)
+		return err_errno(e, r, "reading audit.begin");
+	out->begins = chain.begin.seq;
 	for (unsigned tries = 0; (r = auditlog_next(a, &line, e)) >= 0;) {
 		if (!r && auditlog_torn(a) && tries++ < TORN_TRIES) {
 			usleep(TORN_WAIT_US); /* perhaps seen in the middle of the gateway's write */

@@ -52,6 +52,7 @@ int auditlog_parse(const struct auditlog_line *line, cJSON **out, struct err *e)
 /* The chain: {seq goes up by 1, prev is the SHA-256 of the line before, 64 zeros for the first}. */
 struct auditlog_check {
 	uint64_t records; /* good lines seen */
+	int64_t begins; /* seq of the first record that is kept; 0: none was cleared (auditkeep.h) */
 	bool bad;
 	struct err problem; /* "audit.jsonl line 12: prev is not the hash of the line before" */
 	char file[AUDITLOG_FILE_MAX];

@@ -35,6 +35,7 @@ int cmd_gc(int argc, char **argv, struct err *e);
 int cmd_list(int argc, char **argv, struct err *e);
 int cmd_log(int argc, char **argv, struct err *e);
 int cmd_remove(int argc, char **argv, struct err *e);
+int cmd_report(int argc, char **argv, struct err *e);
 int cmd_restart(int argc, char **argv, struct err *e);
 int cmd_run(int argc, char **argv, struct err *e);
 int cmd_scan(int argc, char **argv, struct err *e);

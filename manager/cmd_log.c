@@ -33,7 +33,8 @@ static int verify_one(const struct repo *r, const struct options *o, cJSON *all,
 		cJSON *j = cJSON_CreateObject();
 		if (!j || !cJSON_AddItemToArray(all, j) || json_add_str(j, "repo_id", r->id) ||
 		    json_add_bytes(j, "name", r->name) || json_add_bool(j, "ok", !check.bad) ||
-		    json_add_int(j, "records", (int64_t)check.records))
+		    json_add_int(j, "records", (int64_t)check.records) ||
+		    json_add_int(j, "begins", check.begins ? check.begins : 1))
 			return err_errno(e, -ENOMEM, "checking the audit");
 		if (check.bad && (json_add_str(j, "file", check.file) ||
 				  json_add_int(j, "line", (int64_t)check.number) ||
@@ -41,7 +42,10 @@ static int verify_one(const struct repo *r, const struct options *o, cJSON *all,
 			return err_errno(e, -ENOMEM, "checking the audit");
 	} else if (!check.bad) {
 		cmd_print_bytes(stdout, r->name);
-		printf(": %llu records, the chain is whole\n", (unsigned long long)check.records);
+		printf(": %llu records, the chain is whole", (unsigned long long)check.records);
+		if (check.begins)
+			printf(" from #%lld on; older ones were cleared", (long long)check.begins);
+		putchar('\n');
 	}
 	if (check.bad) {
 		if (e->text[0]) /* main prints the last one */

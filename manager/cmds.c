@@ -144,6 +144,16 @@ const struct command manager_commands[] = {
 	 "do not count, nor do writes at home.\n\n"
 	 "  --json  an array of {path, state, seq, ts, op, actor}\n",
 	 cmd_blame},
+	{"report", "[-o FILE] [--since T]",
+	 "a page of HTML about memory, writes, waits and failures",
+	 "One self-contained page, without scripts and without anything from elsewhere: the memory "
+	 "of each backend\n"
+	 "over time, a matrix of the writes between repositories, writers with their waits and "
+	 "refusals, and the\n"
+	 "last writes that failed.\n\n"
+	 "  -o, --output FILE  replace FILE (default: standard output)\n"
+	 "  --since T          how far back: 2026-11-22, or 12h, 30d (default 7d)\n",
+	 cmd_report},
 	{"gc", "[--purge] [--json]", "clear what nobody needs any more",
 	 "Clears registry entries and sockets of backends that are gone, sessions of processes "
 	 "that are gone,\n"

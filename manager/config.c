@@ -41,6 +41,9 @@ static const struct field fields[] = {
 	{"idle_stop_s", FIELD_NUMBER, offsetof(struct config, idle_stop_s)},
 	{"undo_keep_mib", FIELD_NUMBER, offsetof(struct config, undo_keep_mib)},
 	{"undo_keep_days", FIELD_NUMBER, offsetof(struct config, undo_keep_days)},
+	{"audit_file_mib", FIELD_NUMBER, offsetof(struct config, audit_file_mib)},
+	{"audit_keep_mib", FIELD_NUMBER, offsetof(struct config, audit_keep_mib)},
+	{"audit_keep_days", FIELD_NUMBER, offsetof(struct config, audit_keep_days)},
 	{"max_memory_mib", FIELD_NUMBER, offsetof(struct config, max_memory_mib)},
 	{"max_backends", FIELD_NUMBER, offsetof(struct config, max_backends)},
 	{"memory_every_s", FIELD_NUMBER, offsetof(struct config, memory_every_s)},
@@ -394,6 +397,7 @@ static int set_defaults(struct config *c, const char *home, struct err *e)
 	c->memory_every_s = 30;
 	c->undo_keep_mib = 512;
 	c->undo_keep_days = 14;
+	c->audit_file_mib = 64;
 	c->opencode_command = strdup("opencode");
 	c->roots = calloc(1, sizeof(*c->roots));
 	if (!c->opencode_command || !c->roots)

@@ -29,10 +29,12 @@ struct config {
 	uint32_t start_timeout_ms; /* 30000 */
 	uint32_t idle_stop_s;      /* 0: never */
 	uint32_t undo_keep_mib, undo_keep_days;
-	uint32_t max_memory_mib;             /* per backend; 0: no limit */
-	uint32_t max_backends;               /* 0: no limit */
-	uint32_t memory_every_s;             /* 30: samples in memory.jsonl; 0: none */
-	struct config_repo_policy *policies; /* owned */
+	uint32_t audit_file_mib;                  /* 64 */
+	uint32_t audit_keep_mib, audit_keep_days; /* 0: for ever */
+	uint32_t max_memory_mib;                  /* per backend; 0: no limit */
+	uint32_t max_backends;                    /* 0: no limit */
+	uint32_t memory_every_s;                  /* 30: samples in memory.jsonl; 0: none */
+	struct config_repo_policy *policies;      /* owned */
 	unsigned n_policies;
 };
 

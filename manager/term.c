@@ -6,6 +6,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "manager/base/utf8.h"
+
 enum { WIDTH_MIN = 20, WIDTH_DEFAULT = 80, WIDTH_MAX = 10000, TEXT_MAX = 4 * WIDTH_MAX };
 
 static const char ellipsis[] = "…";
@@ -88,33 +90,11 @@ static bool drives(uint32_t c)
 	       (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) || c == 0xfeff;
 }
 
-/* Bytes of the character at s, 0 when it is no UTF-8; *c its code. */
-static size_t decode(const char *s, uint32_t *c)
-{
-	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-	unsigned char b = (unsigned char)*s;
-	size_t n = b < 0x80             ? 1
-		   : (b & 0xe0) == 0xc0 ? 2
-		   : (b & 0xf0) == 0xe0 ? 3
-		   : (b & 0xf8) == 0xf0 ? 4
-					: 0;
-
-	*c = n <= 1 ? b : b & (0x7fu >> n);
-	for (size_t i = 1; i < n; i++) {
-		if (((unsigned char)s[i] & 0xc0) != 0x80)
-			return 0;
-		*c = *c << 6 | ((unsigned char)s[i] & 0x3f);
-	}
-	if (!n || *c < least[n] || *c > 0x10ffff || (*c >= 0xd800 && *c <= 0xdfff))
-		return 0;
-	return n;
-}
-
 /* The next thing to show of text: its bytes in piece (at most 4 and a NUL), its cells; moves *text on. */
 static int next_piece(const char **text, char piece[5])
 {
 	uint32_t c;
-	size_t n = decode(*text, &c);
+	size_t n = utf8_decode(*text, &c);
 
 	if (n && !drives(c)) {
 		memcpy(piece, *text, n);

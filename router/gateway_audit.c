@@ -10,7 +10,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "manager/auditkeep.h"
 #include "manager/base/cleanup.h"
+#include "manager/base/clock.h"
 #include "manager/base/file.h"
 #include "manager/base/json.h"
 #include "manager/base/log.h"
@@ -28,7 +30,8 @@ struct gateway_audit {
 	int dirfd; /* borrowed */
 	int fd;
 	char repo_id[64];
-	uint64_t rotate_bytes;
+	uint64_t rotate_bytes, keep_bytes;
+	uint32_t keep_days;
 	uint64_t seq, first_seq, epoch;
 	char prev[SHA256_HEX_LEN];
 	off_t size;
@@ -332,6 +335,21 @@ int gateway_audit_reserve(struct gateway_audit *a, struct err *e)
 	return 0;
 }
 
+/* That old parts stay is no reason to fail. */
+static void clear_old(struct gateway_audit *a)
+{
+	struct err e = ERR_INIT;
+	if (auditkeep_clear(a->dirfd, a->keep_bytes, a->keep_days, clock_wall_ms(), &e) < 0)
+		log_error("event=audit_keep error=\"%s\"", e.text);
+}
+
+void gateway_audit_keep(struct gateway_audit *a, uint64_t max_bytes, uint32_t days)
+{
+	a->keep_bytes = max_bytes;
+	a->keep_days = days;
+	clear_old(a);
+}
+
 /* The full file gets the name of its first record; the next append begins a new one. */
 static int rotate(struct gateway_audit *a)
 {
@@ -343,6 +361,7 @@ static int rotate(struct gateway_audit *a)
 		return -errno;
 	close(steal_fd(&a->fd));
 	a->first_seq = 0;
+	clear_old(a);
 	return open_file(a);
 }
 

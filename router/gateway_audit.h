@@ -24,6 +24,9 @@ int gateway_audit_new(struct gateway_audit **out, int dirfd, const char *repo_id
 /* Syncs, gives back the room not used. NULL is fine; returns NULL. */
 struct gateway_audit *gateway_audit_free(struct gateway_audit *a);
 
+/* From now on, and at each rotation, the oldest parts go as auditkeep.h says. */
+void gateway_audit_keep(struct gateway_audit *a, uint64_t max_bytes, uint32_t days);
+
 uint64_t gateway_audit_seq(const struct gateway_audit *a);   /* of the last record; 0: none */
 uint64_t gateway_audit_epoch(const struct gateway_audit *a); /* of the last record at the start */
 

@@ -268,6 +268,8 @@ int gateway_engine_new(struct gateway_engine **out, const struct gateway_engine_
 	if (r == 0)
 		r = gateway_audit_new(&g->audit, c->state, c->repo_id, c->rotate_bytes, e);
 	if (r == 0)
+		gateway_audit_keep(g->audit, c->audit_keep_bytes, c->audit_keep_days);
+	if (r == 0)
 		r = gateway_undo_new(&g->undo, c->state, c->undo_bytes, c->undo_days, e);
 	if (r == 0)
 		take_over(g, now_ms);

@@ -28,9 +28,11 @@ struct gateway_engine_config {
 	const char *root; /* absolute; borrowed during new() only, as are the others */
 	int state;        /* fd of the state directory; borrowed for life */
 	const char *repo_id;
-	uint64_t rotate_bytes; /* 0: 64 MiB */
-	uint64_t undo_bytes;   /* 0: nothing is kept */
-	uint32_t undo_days;    /* 0: for ever */
+	uint64_t rotate_bytes;     /* 0: 64 MiB */
+	uint64_t undo_bytes;       /* 0: nothing is kept */
+	uint32_t undo_days;        /* 0: for ever */
+	uint64_t audit_keep_bytes; /* of the rotated parts; 0: any size */
+	uint32_t audit_keep_days;  /* 0: for ever */
 };
 
 int gateway_engine_new(struct gateway_engine **out, const struct gateway_engine_config *c,

@@ -189,7 +189,7 @@ static int open_lifeline(struct backend *b, struct err *e)
 }
 
 /* How much undo is kept. A configuration that cannot be read is for others to complain of. */
-static void undo_limits(struct gateway_engine_config *ec)
+static void keep_limits(struct gateway_engine_config *ec)
 {
 	struct err e = ERR_INIT;
 	struct config *c = NULL;
@@ -201,6 +201,9 @@ static void undo_limits(struct gateway_engine_config *ec)
 	}
 	ec->undo_bytes = (uint64_t)c->undo_keep_mib << 20;
 	ec->undo_days = c->undo_keep_days;
+	ec->rotate_bytes = (uint64_t)c->audit_file_mib << 20;
+	ec->audit_keep_bytes = (uint64_t)c->audit_keep_mib << 20;
+	ec->audit_keep_days = c->audit_keep_days;
 	config_free(c);
 }
 
@@ -215,7 +218,7 @@ static int open_all(struct backend *b, struct err *e)
 	const char *repo_id = path_basename(b->o.state);
 	struct gateway_engine_config ec = {
 		.root = b->o.root, .state = b->state, .repo_id = repo_id};
-	undo_limits(&ec);
+	keep_limits(&ec);
 	/* Blocked before the first thread is made, so that no other one takes a signal. */
 	b->epoll = epoll_create1(EPOLL_CLOEXEC);
 	r = b->epoll < 0 ? err_errno(e, -errno, "epoll") : open_signals(b, e);

@@ -1,6 +1,7 @@
 /* The audit log: the chain, what a crash leaves of it, rotation, and which writes are one record. */
 #include "tests/unit/gateway_test.h"
 
+#include "manager/auditlog.h"
 #include "manager/base/sha256.h"
 #include "router/gateway_audit.h"
 
@@ -54,6 +55,30 @@ static int verify_all(struct place *p)
 	memset(prev, '0', 64);
 	prev[64] = '\0';
 	return verify(p, "audit.jsonl", prev, &seq);
+}
+
+static void old_parts_go_and_the_rest_is_proven(void **state)
+{
+	struct place *p = *state;
+	struct auditlog_check check;
+	struct gateway_audit *a = opened(p, 1000);
+
+	gateway_audit_keep(a, 3000, 0);
+	for (int i = 0; i < 40; i++)
+		append(a, "some/path");
+	gateway_audit_free(a);
+	assert_int_equal(faccessat(p->state, "audit.1.jsonl", F_OK, 0), -1);
+	assert_int_equal(auditlog_verify(p->state_path, &check, NULL), 0);
+	assert_false(check.bad);
+	assert_true(check.begins > 1);
+	assert_int_equal(check.records, 40 - check.begins + 1);
+	/* it goes on after a restart, with other limits */
+	a = opened(p, 1000);
+	assert_int_equal(gateway_audit_seq(a), 40);
+	append(a, "some/path");
+	gateway_audit_free(a);
+	assert_int_equal(auditlog_verify(p->state_path, &check, NULL), 0);
+	assert_false(check.bad);
 }
 
 static void the_chain_goes_on_after_a_restart(void **state)
@@ -210,6 +235,7 @@ int main(void)
 		TEST(a_torn_last_line_is_kept_aside),
 		TEST(a_log_of_garbage_is_moved_and_a_new_one_begun),
 		TEST(rotation_keeps_the_chain),
+		TEST(old_parts_go_and_the_rest_is_proven),
 		TEST(a_log_removed_under_way_is_begun_anew),
 		TEST(only_writes_of_one_actor_to_one_path_in_one_turn_are_one_record),
 	};
