@@ -4,7 +4,7 @@
 #include "manager/report.h"
 #include "manager/words.h"
 
-enum { SUMS_MAX = 200 };
+enum { SUMS_MAX = 100 };
 
 static const char head[] =
 	"<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
@@ -19,7 +19,7 @@ static const char head[] =
 	".cards{display:flex;flex-wrap:wrap;gap:12px;margin:20px 0}\n"
 	".card{background:#fff;border:1px solid #e3e8ef;border-radius:10px;padding:12px "
 	"18px;flex:1 "
-	"1 130px}\n"
+	"1 100px}\n"
 	".card b{display:block;font-size:24px;line-height:1.25}\n"
 	"section{background:#fff;border:1px solid #e3e8ef;border-radius:10px;padding:20px;margin:0 "
 	"0 18px;overflow-x:auto}\n"
@@ -29,12 +29,13 @@ static const char head[] =
 	".line.other{stroke-width:1}.spark .line{stroke-width:1.2;vector-effect:non-scaling-"
 	"stroke}\n"
 	".grid{stroke:#e9edf2}.tick{stroke:#9aa5b1}.cell{fill:#f1f4f8}\n"
-	".axis,.legend,.count{font:12px system-ui,sans-serif;fill:#52606d}.count{font-size:11px;"
-	"fill:inherit}\n"
+	".axis,.legend,.count{font:12px "
+	"system-ui,sans-serif}.axis,.legend{fill:#52606d}.count{font-size:11px}\n"
 	"table{border-collapse:collapse;width:100%;font-size:14px}\n"
 	"th{text-align:left;font-weight:600;color:#52606d;border-bottom:2px solid #e3e8ef}\n"
 	"th,td{padding:5px 10px 5px 0;white-space:nowrap}td{border-bottom:1px solid #eef1f5}\n"
-	"td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}td.w{white-space:normal;"
+	"td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}td.w{white-space:normal;min-"
+	"width:130px;"
 	"overflow-wrap:anywhere}\n"
 	".state{border-radius:9px;padding:1px 8px;font-size:12px;background:#eef1f5}\n"
 	".ready{background:#d8f5e0;color:#14632b}.failed{background:#ffe0e0;color:#9b1c1c}"
@@ -119,6 +120,22 @@ static void put_bar(FILE *f, uint64_t n, uint64_t most, const char *unit, bool b
 		(unsigned long long)n, unit);
 }
 
+static void put_cell_text(FILE *f, const char *class, const char *text)
+{
+	fprintf(f, "<td class=\"%s\">", class);
+	report_text(f, text ? text : "");
+	fputs("</td>", f);
+}
+
+/* "2026-11-22 17:40" of a time. */
+static void put_minute(FILE *f, const char *ts)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%.10s %.5s", ts, strlen(ts) > 16 ? ts + 11 : "");
+	put_cell_text(f, "muted", text);
+}
+
 struct most {
 	uint64_t writes, mean, longest, failed;
 };
@@ -171,9 +188,8 @@ static void put_waits(const struct report *rp, FILE *f)
 		put_bar(f, s->wait_max_us / 1000, m.longest / 1000, " ms", false);
 		put_bar(f, s->failed, m.failed, "", true);
 		put_bar(f, s->refused, m.failed, "", true);
-		fputs("<td class=\"muted\">", f);
-		report_text(f, s->last);
-		fputs("</td></tr>\n", f);
+		put_minute(f, s->last);
+		fputs("</tr>\n", f);
 	}
 	if (rp->n_sums)
 		fputs("</tbody></table>\n", f);
@@ -181,13 +197,6 @@ static void put_waits(const struct report *rp, FILE *f)
 		fprintf(f, "<p class=\"muted\">%zu more writers: rrm log --stat.</p>\n",
 			rp->n_sums - SUMS_MAX);
 	fputs("</section>\n", f);
-}
-
-static void put_cell_text(FILE *f, const char *class, const char *text)
-{
-	fprintf(f, "<td class=\"%s\">", class);
-	report_text(f, text ? text : "");
-	fputs("</td>", f);
 }
 
 static void put_failures(const struct report *rp, FILE *f)
@@ -210,10 +219,10 @@ static void put_failures(const struct report *rp, FILE *f)
 		const struct report_failure *x =
 			&rp->failures[(rp->n_failures - i) % REPORT_FAILURES];
 		fputs("<tr>", f);
-		put_cell_text(f, "muted", x->ts);
+		put_minute(f, x->ts);
 		put_cell_text(f, "", x->repo->name);
 		put_cell_text(f, "w", x->path);
-		put_cell_text(f, "", x->who);
+		put_cell_text(f, "w", x->who);
 		put_cell_text(f, "bad", x->result);
 		put_cell_text(f, "w", x->message);
 		fputs("</tr>\n", f);
@@ -233,11 +242,12 @@ void report_html(const struct report *rp, FILE *f)
 	put_cards(rp, f);
 	fputs("<section><h2>Memory of each backend over time</h2>\n", f);
 	report_memory_plot(rp, f);
-	fputs("</section>\n<section><h2>Writes between repositories</h2>\n", f);
+	fputs("</section>\n", f);
+	put_repos(rp, f);
+	fputs("<section><h2>Writes between repositories</h2>\n", f);
 	report_matrix(rp, f);
 	fputs("</section>\n", f);
-	put_waits(rp, f);
 	put_failures(rp, f);
-	put_repos(rp, f);
+	put_waits(rp, f);
 	fputs("</main>\n</body>\n</html>\n", f);
 }

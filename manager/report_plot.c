@@ -221,6 +221,19 @@ static void add_id(struct axis *x, const char *id)
 	x->ids[x->n++] = id;
 }
 
+static int by_name(const void *a, const void *b, void *rp)
+{
+	return strcmp(report_name(rp, *(const char *const *)a),
+		      report_name(rp, *(const char *const *)b));
+}
+
+static void sort_axis(const struct report *rp, struct axis *x)
+{
+	struct report *names = (struct report *)(uintptr_t)rp; /* only read */
+	if (x->n)
+		qsort_r(x->ids, x->n, sizeof(*x->ids), by_name, names);
+}
+
 static uint64_t writes_between(const struct report *rp, const char *from, const char *to)
 {
 	uint64_t n = 0;
@@ -322,6 +335,8 @@ void report_matrix(const struct report *rp, FILE *f)
 		add_id(&from, rp->sums[i]->home);
 		add_id(&to, rp->sums[i]->repo->id);
 	}
+	sort_axis(rp, &from);
+	sort_axis(rp, &to);
 	if (from.n)
 		put_matrix(rp, &from, &to, f);
 	else
