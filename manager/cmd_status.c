@@ -62,7 +62,8 @@ static void print_one(const cJSON *j, int wide)
 
 	json_get_bytes(j, "name", &name);
 	cmd_print_bytes(stdout, name ? name : "");
-	printf("%*s  %-8s", wide - term_cells(name ? name : ""), "", json_str(j, "state", ""));
+	printf("%*s  %-8s", wide - term_cells(json_str(j, "name", "")), "",
+	       json_str(j, "state", ""));
 	if (json_int(j, "pid", 0) > 0) {
 		printf("  pid %lld  %s  %s  up ", (long long)json_int(j, "pid", 0),
 		       json_str(j, "url", ""), json_str(j, "backend", ""));

@@ -40,7 +40,7 @@ static void line(FILE *f, const struct term *t, enum term_colour c, const char *
 {
 	fprintf(f, "  %s%-13s%s", term_escape(t, TERM_DIM), what, term_escape(t, TERM_PLAIN));
 	fputs(term_escape(t, c), f);
-	term_put(f, text, t->width > 20 ? t->width - 15 : t->width, false);
+	term_put(f, text, t->width ? t->width - 15 : 0, false);
 	fprintf(f, "%s\n", term_escape(t, TERM_PLAIN));
 }
 
