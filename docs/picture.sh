@@ -73,7 +73,7 @@ screen() {
 	printf '\f'
 	screen 12 'exec rrm top -d 1'
 } >screens
-touch done
+touch "$tmp/done"
 wait
 
 python3 -c '
@@ -82,27 +82,30 @@ columns = int(sys.argv[1])
 cell, line, left = 7.8, 18, 14
 names = {"1": "b", "2": "d", "31": "r", "32": "g", "33": "y", "36": "c"}
 parts, y = [], 0
-def spans(text):
-    style, out = set(), []
+# A style goes on at the next line, until it is changed.
+def spans(text, style):
+    out = []
     for piece in re.split("(\033\\[[0-9;]*m|\033\\(B|\x0f)", text):
         if piece.startswith("\033["):
             for code in (piece[2:-1] or "0").split(";"):
                 if code in ("", "0"): style = set()
-                elif code == "39": style -= set("rgyc")
-                elif code == "7": style.add("i")
-                elif code in names: style.add(names[code])
+                elif code == "39": style = style - set("rgyc")
+                elif code == "7": style = style | {"i"}
+                elif code in names: style = style | {names[code]}
         elif piece and not piece.startswith(("\033", "\x0f")):
             out.append((frozenset(style), piece))
-    return out
+    return out, style
 for number, screen in enumerate(sys.stdin.read().split("\f")):
     lines = screen.rstrip("\n").split("\n")
     while lines and not re.sub("\033\\[[0-9;]*m", "", lines[-1]).strip():
         lines.pop()
     height = len(lines) * line + 22
     parts.append(f"<rect x=\"0\" y=\"{y}\" width=\"100%\" height=\"{height}\" rx=\"8\" fill=\"#1b1f27\"/>")
+    carried = set()
     for row, text in enumerate(lines):
         x, base, at = 0, y + 25 + row * line, []
-        for style, piece in spans(text):
+        found, carried = spans(text, carried)
+        for style, piece in found:
             width = len(piece)
             if "i" in style:
                 parts.append(f"<rect x=\"{left + x * cell:.1f}\" y=\"{base - 13}\" width=\"{width * cell:.1f}\" height=\"{line}\" fill=\"#3b4557\"/>")

@@ -62,7 +62,7 @@ page_rrm() {
 # page_program NAME DESCRIPTION
 page_program() {
 	help_of --help
-	header "$(echo "$1" | tr a-z A-Z)" 8 "$1" "$2"
+	header "$(echo "$1" | tr '[:lower:]' '[:upper:]')" 8 "$1" "$2"
 	echo '.Sh SYNOPSIS'
 	usage
 	echo '.Sh DESCRIPTION'

@@ -18,6 +18,9 @@ part() {
 		prev=$(printf %s "$line" | sha256sum | cut -d' ' -f1)
 	done
 }
+parts() {
+	(cd "$state" && echo audit.*jsonl)
+}
 for n in 1 3 5 7 9; do
 	part "$state/audit.$n.jsonl"
 done
@@ -27,7 +30,7 @@ eq "$(rrm log web --verify)" 'web: 12 records, the chain is whole' 'five parts a
 write_config '{"audit_keep_mib": 1}'
 echo x | RRM_BACKEND=embedded check rrm write web/new
 check rrm stop web
-eq "$(cd "$state" && ls audit.*jsonl | paste -sd' ')" 'audit.5.jsonl audit.7.jsonl audit.9.jsonl audit.jsonl' 'what is kept'
+eq "$(parts)" 'audit.5.jsonl audit.7.jsonl audit.9.jsonl audit.jsonl' 'what is kept'
 eq "$(jq -c .seq "$state/audit.begin")" 5 'where it begins'
 rrm log web --verify | grep -q '^web: [89] records, the chain is whole from #5 on; older ones were cleared$' ||
 	die "the check says: $(rrm log web --verify)"
@@ -50,5 +53,5 @@ touch -d '3 days ago' "$state"/audit.[579].jsonl
 write_config '{"audit_keep_days": 2}'
 echo y | RRM_BACKEND=embedded check rrm write web/new
 check rrm stop web
-eq "$(cd "$state" && ls audit.*jsonl | paste -sd' ')" 'audit.9.jsonl audit.jsonl' 'what is kept of the old'
+eq "$(parts)" 'audit.9.jsonl audit.jsonl' 'what is kept of the old'
 check rrm log web --verify >/dev/null

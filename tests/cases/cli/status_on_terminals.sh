@@ -31,13 +31,13 @@ for columns in 20 40 41 42 43 60 80 100 132 200; do
 	on_terminal "$columns" rrm | fits "$columns" || die "rrm alone on $columns columns"
 done
 escape=$(printf '\033')
-on_terminal 80 rrm status | grep -qF "$escape[" || die 'no colours on a terminal'
+on_terminal 80 rrm status | grep -qF "${escape}[" || die 'no colours on a terminal'
 for without in NO_COLOR=1 TERM=dumb TERM=; do
 	on_terminal 80 env "$without" rrm status >"$T/x/status"
 	! grep -qF "$escape" "$T/x/status" || die "colours with $without"
 	grep -q '^NAME  *STATE' "$T/x/status" || die "no table with $without"
 done
-on_terminal 80 env NO_COLOR= rrm status | grep -qF "$escape[" || die 'an empty NO_COLOR counts'
+on_terminal 80 env NO_COLOR= rrm status | grep -qF "${escape}[" || die 'an empty NO_COLOR counts'
 on_terminal 60 env LC_ALL=C rrm status | grep -q 日本 || die 'no UTF-8 in the C locale'
 on_terminal 200 rrm status | grep -q 'src/日本語のファイル名.txt by rrm(' || die 'the last write is not shown'
 on_terminal 40 rrm status | grep -q '…' || die 'nothing was cut on 40 columns'
