@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "manager/base/cleanup.h"
+#include "manager/suggest.h"
 
 int cmd_context_init(struct cmd_context *x, struct err *e)
 {
@@ -36,8 +37,29 @@ int cmd_find(const struct cmd_context *x, const char *what, const struct repo **
 
 int cmd_usage(const char *name, struct err *e, const char *why)
 {
-	err_set(e, 0, "%s; see rrm %s --help", why, name);
+	bool question = *why && why[strlen(why) - 1] == '?';
+
+	err_set(e, 0, question ? "%s See rrm %s --help" : "%s; see rrm %s --help", why, name);
 	return CMD_USAGE;
+}
+
+enum { OPTIONS_MAX = 32 };
+
+/* "; did you mean --verify?" behind what is there, when a long option is near to word. */
+static void add_suggestion(char *why, size_t size, const char *word, const struct option *longs)
+{
+	const char *names[OPTIONS_MAX + 1] = {NULL};
+	size_t n = strlen(why);
+	char typed[64];
+
+	if (strncmp(word, "--", 2) != 0)
+		return;
+	snprintf(typed, sizeof(typed), "%.*s", (int)strcspn(word + 2, "="), word + 2);
+	for (int i = 0; i < OPTIONS_MAX && longs[i].name; i++)
+		names[i] = longs[i].name;
+	const char *near = suggest(typed, names);
+	if (near)
+		snprintf(why + n, size - n, "; did you mean --%s?", near);
 }
 
 int cmd_option(int argc, char **argv, const char *shorts, const struct option *longs, struct err *e)
@@ -61,7 +83,9 @@ int cmd_option(int argc, char **argv, const char *shorts, const struct option *l
 	else if (optopt)
 		snprintf(why, sizeof(why), "unknown option -%c", optopt);
 	else
-		snprintf(why, sizeof(why), "unknown option %s", word);
+		snprintf(why, sizeof(why), "unknown option %.120s", word);
+	if (!optopt)
+		add_suggestion(why, sizeof(why), word, longs);
 	cmd_usage(argv[0], e, why);
 	return '?';
 }

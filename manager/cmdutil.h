@@ -30,7 +30,7 @@ int cmd_find(const struct cmd_context *x, const char *what, const struct repo **
 
 /*
  * getopt_long() with our sentences; opterr is off. Returns the option, -1 at the end, '?' after wrong
- * usage with e set ("unknown option --foo; see rrm add --help"). Call it first with optind 0.
+ * usage with e set ("unknown option --jsn; did you mean --json? See rrm add --help"). Call it first with optind 0.
  */
 int cmd_option(int argc, char **argv, const char *shorts, const struct option *longs,
 	       struct err *e);

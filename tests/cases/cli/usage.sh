@@ -23,6 +23,10 @@ for cmd in add remove scan list ensure status stop restart env run log blame top
 done
 eq "$(status_of rrm statsu)" 2 'an unknown command'
 eq "$(cat "$T/x/err")" 'rrm: unknown command "statsu"; did you mean "status"?' 'the suggestion'
+eq "$(status_of rrm log --verfy)" 2 'a misspelt option'
+eq "$(cat "$T/x/err")" 'rrm: unknown option --verfy; did you mean --verify? See rrm log --help' 'its suggestion'
+eq "$(status_of rrm log --frobnicate)" 2 'an option like no other'
+eq "$(cat "$T/x/err")" 'rrm: unknown option --frobnicate; see rrm log --help' 'no suggestion'
 eq "$(status_of rrm frobnicate)" 2 'a command like no other'
 eq "$(status_of rrm list web)" 2 'list with an argument'
 eq "$(status_of rrm status a b)" 2 'status with two'
