@@ -10,20 +10,22 @@
 #include "manager/base/json.h"
 #include "manager/cmdutil.h"
 #include "manager/memlog.h"
-#include "manager/registry.h"
 #include "manager/status.h"
 #include "manager/statusview.h"
 #include "manager/words.h"
 
 /* Every look at the status leaves a sample behind; that it could not be written is no reason to fail. */
-static void sample(const struct repo *r)
+static void sample(const struct cmd_context *x, const cJSON *j)
 {
-	struct memory_usage use;
-	struct endpoint ep;
-	bool alive;
+	const cJSON *memory = cJSON_GetObjectItemCaseSensitive(j, "memory");
+	struct memory_usage use = {.rss_kib = (uint64_t)json_int(memory, "rss_kib", 0),
+				   .pss_kib = (uint64_t)json_int(memory, "pss_kib", 0),
+				   .swap_kib = (uint64_t)json_int(memory, "swap_kib", 0),
+				   .processes = (unsigned)json_int(memory, "processes", 0)};
 
-	if (!registry_read(r, &ep, &alive, NULL) && alive)
-		(void)memory_sample(r, &ep, &use);
+	for (size_t i = 0; cJSON_IsObject(memory) && i < x->repos.n; i++)
+		if (!strcmp(x->repos.items[i].id, json_str(j, "repo_id", "")))
+			(void)memory_append(&x->repos.items[i], (pid_t)json_int(j, "pid", 0), &use);
 }
 
 static void print_turn(const cJSON *turn)
@@ -112,6 +114,7 @@ static int status(const struct cmd_context *x, const char *what, bool json, stru
 {
 	CLEANUP(json_deletep) cJSON *all = NULL;
 	const struct repo *only = NULL;
+	const cJSON *j;
 	struct term t = term_of(STDOUT_FILENO);
 
 	int r = what ? cmd_find(x, what, &only, e) : 0;
@@ -125,9 +128,8 @@ static int status(const struct cmd_context *x, const char *what, bool json, stru
 		r = statusview_print(all, &t, clock_wall_ms(), stdout);
 	else
 		print_plain(all);
-	for (size_t i = 0; i < x->repos.n; i++)
-		if (!only || only == &x->repos.items[i])
-			sample(&x->repos.items[i]);
+	cJSON_ArrayForEach (j, all)
+		sample(x, j);
 	return r ? err_errno(e, r, "writing the status") : cmd_flush(e);
 }
 

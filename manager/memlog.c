@@ -14,14 +14,14 @@
 
 enum { MEMLOG_MAX = 4 << 20 };
 
-int memory_measure(pid_t pid, struct memory_usage *out)
+int memory_measure_in(const struct proc_table *t, pid_t pid, struct memory_usage *out)
 {
 	CLEANUP(freep) pid_t *pids = NULL;
 	size_t n = 0;
 	long hz = sysconf(_SC_CLK_TCK);
 
 	memset(out, 0, sizeof(*out));
-	int r = proc_tree(pid, &pids, &n);
+	int r = t ? proc_table_tree(t, pid, &pids, &n) : proc_tree(pid, &pids, &n);
 	if (r)
 		return r;
 	for (size_t i = 0; i < n; i++) {
@@ -39,6 +39,11 @@ int memory_measure(pid_t pid, struct memory_usage *out)
 	return out->processes ? 0 : -ESRCH;
 }
 
+int memory_measure(pid_t pid, struct memory_usage *out)
+{
+	return memory_measure_in(NULL, pid, out);
+}
+
 static void rotate(int dirfd)
 {
 	struct stat st;
@@ -47,25 +52,27 @@ static void rotate(int dirfd)
 		renameat(dirfd, "memory.jsonl", dirfd, "memory.1.jsonl");
 }
 
-int memory_sample(const struct repo *r, const struct endpoint *ep, struct memory_usage *out)
+int memory_append(const struct repo *r, pid_t pid, const struct memory_usage *u)
 {
 	char now[CLOCK_ISO_LEN], line[256];
-	CLEANUP(closep) int dirfd = -1;
+	CLEANUP(closep) int dirfd = open(r->state_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
-	int rc = memory_measure(ep->pid, out);
-	if (rc)
-		return rc;
-	dirfd = open(r->state_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (dirfd < 0)
 		return -errno;
 	rotate(dirfd);
 	int n = snprintf(line, sizeof(line),
 			 "{\"ts\":\"%s\",\"pid\":%d,\"processes\":%u,\"rss_kib\":%llu,"
 			 "\"pss_kib\":%llu,\"swap_kib\":%llu}\n",
-			 clock_iso(now, clock_wall_ms()), (int)ep->pid, out->processes,
-			 (unsigned long long)out->rss_kib, (unsigned long long)out->pss_kib,
-			 (unsigned long long)out->swap_kib);
+			 clock_iso(now, clock_wall_ms()), (int)pid, u->processes,
+			 (unsigned long long)u->rss_kib, (unsigned long long)u->pss_kib,
+			 (unsigned long long)u->swap_kib);
 	return file_append(dirfd, "memory.jsonl", line, (size_t)n, 0600);
+}
+
+int memory_sample(const struct repo *r, const struct endpoint *ep, struct memory_usage *out)
+{
+	int rc = memory_measure(ep->pid, out);
+	return rc ? rc : memory_append(r, ep->pid, out);
 }
 
 cJSON *memory_json(const struct memory_usage *u)

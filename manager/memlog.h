@@ -19,6 +19,12 @@ struct memory_usage {
 
 /* pid and its descendants at this moment. -ESRCH when there is no such process. */
 int memory_measure(pid_t pid, struct memory_usage *out);
+/* The same, its descendants as they were in t (NULL: now). */
+struct proc_table;
+int memory_measure_in(const struct proc_table *t, pid_t pid, struct memory_usage *out);
+
+/* Appends a line about what was measured. 0 or negative errno. */
+int memory_append(const struct repo *r, pid_t pid, const struct memory_usage *u);
 
 /* Measures and appends one line. 0 or negative errno (the measurement stands when only writing fails). */
 int memory_sample(const struct repo *r, const struct endpoint *ep, struct memory_usage *out);

@@ -41,7 +41,7 @@ static int64_t uptime_s(uint64_t start_ticks)
 }
 
 /* A key that is null unless a backend lives. */
-static int add_process(cJSON *j, const struct endpoint *ep, bool alive)
+static int add_process(cJSON *j, const struct endpoint *ep, bool alive, const struct proc_table *t)
 {
 	struct memory_usage use;
 
@@ -57,7 +57,7 @@ static int add_process(cJSON *j, const struct endpoint *ep, bool alive)
 	    json_add_str(j, "backend", ep->backend) || json_add_str(j, "version", ep->version) ||
 	    json_add_int(j, "uptime_s", uptime_s(ep->start_time)))
 		return -ENOMEM;
-	if (memory_measure(ep->pid, &use))
+	if (memory_measure_in(t, ep->pid, &use))
 		return json_add_str(j, "memory", NULL) || json_add_str(j, "cpu_ms", NULL) ? -ENOMEM
 											  : 0;
 	int r = json_add_int(j, "cpu_ms", (int64_t)use.cpu_ms);
@@ -106,7 +106,8 @@ static int add_history(cJSON *j, const struct config *c, const struct repo *r,
 	return json_add_str(j, "notice", notice[0] ? notice : NULL);
 }
 
-static int add_backend(cJSON *j, const struct config *c, const struct repo *r)
+static int add_backend(cJSON *j, const struct config *c, const struct repo *r,
+		       const struct proc_table *t)
 {
 	char error[sizeof(((struct err *)NULL)->text)] = "";
 	struct err why = ERR_INIT;
@@ -131,7 +132,7 @@ static int add_backend(cJSON *j, const struct config *c, const struct repo *r)
 	}
 	rc = json_add_str(j, "state", state);
 	if (!rc)
-		rc = add_process(j, &ep, alive);
+		rc = add_process(j, &ep, alive, t);
 	if (!rc)
 		rc = add_history(j, c, r, &ep, alive);
 	return rc ? rc : json_add_str(j, "last_error", error[0] ? error : NULL);
@@ -231,7 +232,8 @@ static int add_last_write(cJSON *j, const struct repo *r)
 	return 0;
 }
 
-static int describe(cJSON *all, const struct config *c, const struct repo *r)
+static int describe(cJSON *all, const struct config *c, const struct repo *r,
+		    const struct proc_table *t)
 {
 	char branch[256];
 	cJSON *j = cJSON_CreateObject();
@@ -245,7 +247,7 @@ static int describe(cJSON *all, const struct config *c, const struct repo *r)
 	if (json_add_str(j, "repo_id", r->id) || json_add_bytes(j, "name", r->name) ||
 	    json_add_bytes(j, "root", r->root) || json_add_bytes(j, "branch", branch))
 		return -ENOMEM;
-	int rc = add_backend(j, c, r);
+	int rc = add_backend(j, c, r, t);
 	if (!rc)
 		rc = add_turn(j, r);
 	return rc ? rc : add_last_write(j, r);
@@ -255,6 +257,7 @@ int status_json(const struct config *c, const struct repo *only, cJSON **out, st
 {
 	CLEANUP(json_deletep) cJSON *all = cJSON_CreateArray();
 	struct repo_list l = {NULL, 0};
+	struct proc_table *t = NULL;
 	int r = all ? 0 : -ENOMEM;
 
 	if (!r && !only) {
@@ -262,10 +265,14 @@ int status_json(const struct config *c, const struct repo *only, cJSON **out, st
 		if (r)
 			return r;
 	}
+	/* one look at all processes for all repos; without, each backend looks for itself */
+	if (!r && l.n > 1)
+		(void)proc_table_new(&t);
 	if (!r && only)
-		r = describe(all, c, only);
+		r = describe(all, c, only, NULL);
 	for (size_t i = 0; !r && i < l.n; i++)
-		r = describe(all, c, &l.items[i]);
+		r = describe(all, c, &l.items[i], t);
+	proc_table_free(t);
 	repo_list_deinit(&l);
 	if (r)
 		return err_errno(e, r, "reading the status");

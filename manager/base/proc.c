@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "manager/base/cleanup.h"
@@ -234,7 +235,7 @@ int proc_each(int (*fn)(pid_t pid, void *arg), void *arg)
 	}
 }
 
-struct family {
+struct proc_table {
 	struct member {
 		pid_t pid, ppid;
 	} * all; /* owned; every process of the machine */
@@ -243,51 +244,78 @@ struct family {
 
 static int note_process(pid_t pid, void *arg)
 {
-	struct family *f = arg;
+	struct proc_table *t = arg;
 	struct proc_stat st;
 	if (proc_stat(pid, &st) < 0)
 		return 0; /* gone since the directory was read */
-	if (f->n == f->cap) {
-		size_t cap = f->cap ? f->cap * 2 : 256;
-		struct member *all = reallocarray(f->all, cap, sizeof(*all));
+	if (t->n == t->cap) {
+		size_t cap = t->cap ? t->cap * 2 : 256;
+		struct member *all = reallocarray(t->all, cap, sizeof(*all));
 		if (!all)
 			return -ENOMEM;
-		f->all = all;
-		f->cap = cap;
+		t->all = all;
+		t->cap = cap;
 	}
-	f->all[f->n++] = (struct member){.pid = pid, .ppid = st.ppid};
+	t->all[t->n++] = (struct member){.pid = pid, .ppid = st.ppid};
 	return 0;
 }
 
-int proc_tree(pid_t pid, pid_t **pids, size_t *n)
+int proc_table_new(struct proc_table **out)
+{
+	struct proc_table *t = calloc(1, sizeof(*t));
+	int r = t ? proc_each(note_process, t) : -ENOMEM;
+	if (r < 0) {
+		proc_table_free(t);
+		return r;
+	}
+	*out = t;
+	return 0;
+}
+
+struct proc_table *proc_table_free(struct proc_table *t)
+{
+	if (t)
+		free(t->all);
+	free(t);
+	return NULL;
+}
+
+int proc_table_tree(const struct proc_table *t, pid_t pid, pid_t **pids, size_t *n)
 {
 	*pids = NULL;
 	*n = 0;
-	struct family f = {0};
-	int r = proc_each(note_process, &f);
-	CLEANUP(freep) struct member *all = f.all;
-	if (r < 0)
-		return r;
-	CLEANUP(freep) pid_t *out = calloc(f.n + 1, sizeof(*out));
+	CLEANUP(freep) pid_t *out = calloc(t->n + 1, sizeof(*out));
 	if (!out)
 		return -ENOMEM;
 	size_t have = 0;
-	for (size_t i = 0; i < f.n; i++) {
-		if (all[i].pid == pid)
+	for (size_t i = 0; i < t->n; i++) {
+		if (t->all[i].pid == pid)
 			out[have++] = pid;
 	}
 	if (have == 0)
 		return -ESRCH;
 	/* Each process has one parent: none is found twice, so out cannot overflow. */
 	for (size_t i = 0; i < have; i++) {
-		for (size_t k = 0; k < f.n; k++) {
-			if (all[k].ppid == out[i] && all[k].pid != pid)
-				out[have++] = all[k].pid;
+		for (size_t k = 0; k < t->n; k++) {
+			if (t->all[k].ppid == out[i] && t->all[k].pid != pid)
+				out[have++] = t->all[k].pid;
 		}
 	}
 	*pids = steal(&out);
 	*n = have;
 	return 0;
+}
+
+int proc_tree(pid_t pid, pid_t **pids, size_t *n)
+{
+	struct proc_table *t = NULL;
+	*pids = NULL;
+	*n = 0;
+	int r = proc_table_new(&t);
+	if (r == 0)
+		r = proc_table_tree(t, pid, pids, n);
+	proc_table_free(t);
+	return r;
 }
 
 /* The number behind "\nkey:" in KiB; 0 when the line is missing. */

@@ -44,6 +44,13 @@ int proc_boot_id(char *buf, size_t size);
 /* Calls fn for each process (not thread) of /proc; stops when it returns non-zero and returns that. */
 int proc_each(int (*fn)(pid_t pid, void *arg), void *arg);
 
+/* Who is whose parent, at one moment: for the trees of many processes, each of which would else look at all. */
+struct proc_table;
+int proc_table_new(struct proc_table **out);
+struct proc_table *proc_table_free(struct proc_table *t); /* NULL is fine; returns NULL */
+/* As proc_tree(), at that moment. */
+int proc_table_tree(const struct proc_table *t, pid_t pid, pid_t **pids, size_t *n);
+
 /* pid and all its descendants by ppid at this moment, pid first; *pids owned, *n their number. */
 int proc_tree(pid_t pid, pid_t **pids, size_t *n);
 
