@@ -143,6 +143,8 @@ static int run(struct options *o, struct err *e)
 			       : cmd_exit(show(o, repos, n, e));
 	if (code == CMD_OK && o->verify && cmd_flush(e))
 		code = CMD_FAILED;
+	o->show.view.repos = NULL;
+	o->show.view.from = NULL;
 	cmd_context_deinit(&x);
 	return code;
 }

@@ -100,7 +100,7 @@ static int64_t first_sample(const struct report *rp, FILE *f)
 
 static FILE *open_samples(const struct repo *r, const char *name)
 {
-	CLEANUP(freep) char *path = path_join(r->state_dir, name);
+	CLEANUP(freep) char *path = r ? path_join(r->state_dir, name) : NULL;
 	return path ? fopen(path, "re") : NULL;
 }
 
@@ -198,7 +198,7 @@ static int read_states(struct report *rp, const struct config *c, struct err *e)
 	cJSON_ArrayForEach (j, all)
 		for (size_t i = 0; i < rp->n; i++) {
 			struct report_repo *x = &rp->repos[i];
-			if (strcmp(json_str(j, "repo_id", ""), x->repo->id) != 0)
+			if (strcmp(json_str(j, "repo_id", ""), rp->repos_all.items[i].id) != 0)
 				continue;
 			snprintf(x->state, sizeof(x->state), "%s", json_str(j, "state", ""));
 			x->kib_now = statusview_memory(j);

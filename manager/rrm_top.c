@@ -144,10 +144,10 @@ static void *obey(void *arg)
 
 static const struct top_row *selected(const struct top *t)
 {
-	for (size_t i = 0; i < t->shown.n; i++)
+	for (size_t i = 0; t->shown.rows && i < t->shown.n; i++)
 		if (!strcmp(t->shown.rows[i].id, t->selected))
 			return &t->shown.rows[i];
-	return t->shown.n ? &t->shown.rows[0] : NULL;
+	return t->shown.n ? t->shown.rows : NULL;
 }
 
 static void begin_order(struct top *t, const char *verb, const struct top_row *row)
@@ -537,7 +537,7 @@ int main(int argc, char **argv)
 	if (!r)
 		r = program_find("rrm", &t.rrm, &e);
 	if (!r)
-		r = run(&t, &e);
+		(void)run(&t, &e); /* comes back only when it could not begin */
 	fprintf(stderr, "rrm: %s\n", e.text);
 	free(t.rrm);
 	config_free(c);

@@ -38,7 +38,7 @@ const char *top_order_word(enum top_order o)
 
 void top_sample_deinit(struct top_sample *s)
 {
-	for (size_t i = 0; i < s->n; i++)
+	for (size_t i = 0; s->rows && i < s->n; i++)
 		free(s->rows[i].name);
 	free(s->rows);
 	*s = (struct top_sample){NULL, 0, 0};
