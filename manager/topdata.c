@@ -317,6 +317,7 @@ void top_sum(const struct top_sample *s, char *buf, size_t size)
 		writes += s->rows[i].writes;
 		cpu += s->rows[i].cpu;
 	}
-	snprintf(buf, size, "%zu repositories, %u running, %s, %.0f%% CPU, %llu writes/min", s->n,
-		 running, words_memory(memory, kib), cpu, (unsigned long long)writes);
+	snprintf(buf, size, "%zu %s, %u running, %s, %.0f%% CPU, %llu writes/min", s->n,
+		 s->n == 1 ? "repository" : "repositories", running, words_memory(memory, kib), cpu,
+		 (unsigned long long)writes);
 }

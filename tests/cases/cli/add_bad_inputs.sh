@@ -28,7 +28,7 @@ rm -r "$HOME/.git"
 eq "$(rrm list)" '' 'what is registered'
 eq "$(status_of rrm add)" 2 'status without PATH'
 eq "$(status_of rrm add --nmae x "$R/web")" 2 'status with an unknown option'
-eq "$(cat "$T/x/err")" 'rrm: unknown option --nmae; see rrm add --help' 'the sentence'
+eq "$(cat "$T/x/err")" 'rrm: unknown option --nmae; did you mean --name? See rrm add --help' 'the sentence'
 
 # --force takes a plain directory; one bad path of several does not keep the good ones out
 check rrm add --force "$R/plain" >"$T/x/added"
