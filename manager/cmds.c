@@ -160,7 +160,8 @@ const struct command manager_commands[] = {
 	 "the entry of a mount that is gone, logs older than 30 days, and the state directories "
 	 "of\n"
 	 "repositories that were removed 30 days ago. The audit of a registered repository is "
-	 "never cleared.\n\n"
+	 "kept\n"
+	 "as audit_keep_mib and audit_keep_days say, not cleared here.\n\n"
 	 "  --purge  state directories of removed repositories at once, with their audit and undo "
 	 "copies\n"
 	 "  --json   {\"done\": [{what, path, why}]}\n",

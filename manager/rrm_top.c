@@ -435,7 +435,7 @@ static bool take_key(struct top *t, int key)
 	}
 	if (moved(t, key))
 		return true;
-	if (key == 'q' || key == 27)
+	if (key == 'q')
 		return false;
 	if (key == 'h' || key == '?')
 		t->help = true;

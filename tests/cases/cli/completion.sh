@@ -1,5 +1,6 @@
 #!/bin/sh
 # needs: root
+# timeout: 300
 # Completion: what rrm offers, and Tab in real shells: bash, zsh and fish.
 . "${0%/*}/../lib.sh"
 

@@ -1,5 +1,6 @@
 #!/bin/sh
 # needs: root
+# timeout: 300
 # The manual pages have every command, every option and every key of the configuration, and render without a
 # warning; the options of each command's parser stand in its --help.
 . "${0%/*}/../lib.sh"

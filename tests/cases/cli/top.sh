@@ -1,5 +1,6 @@
 #!/bin/sh
 # rrm top: live in a real terminal, by its keys; printed where there is none.
+# timeout: 300
 . "${0%/*}/../lib.sh"
 . "$case_dir/lib_term.sh"
 export RRM_BACKEND=embedded
@@ -35,7 +36,8 @@ wait_until 'rrm status web --json | jq -e ".[0].turn.waiters | length == 1" >/de
 rrm top -n 1 | grep -qE "^web .*\($lock\).* 1 +[0-9]+ +[0-9]+$" || die "the turn of web: $(rrm top -n 1)"
 
 # live
-term_start top 120 20 rrm top -d 1 --sort name
+# tmux 3.3 does not always reap what has ended in a window: the shell around it says how
+term_start top 120 20 "rrm top -d 1 --sort name; echo \$? >'$T/x/status'"
 sees top 'h help  q quit'
 sees top "($lock)"
 touch "$T/x/done"
@@ -95,10 +97,11 @@ tm send-keys -t top End
 check rrm remove later >/dev/null
 wait_until '! screen top | grep -q "^later"'
 tm send-keys -t top q
-wait_until '[ "$(tm display-message -p -t top "#{pane_dead_status}")" = 0 ]'
+wait_until '[ -s "$T/x/status" ]'
+eq "$(cat "$T/x/status")" 0 'exit status'
 # its terminal goes away
 term_start gone 80 10 rrm top -d 1
 sees gone 'h help'
 top_pid=$(tm display-message -p -t gone '#{pane_pid}')
 tm kill-session -t gone
-wait_until '! kill -0 "$top_pid" 2>/dev/null'
+wait_until '! readlink "/proc/$top_pid/exe" >/dev/null'
