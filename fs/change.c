@@ -292,6 +292,23 @@ static uint64_t key_of(const struct change *c)
 	return h;
 }
 
+/* Whether c changes a name in c->node, or c->node itself. */
+static bool of_name(const struct change *c)
+{
+	return c->kind != CHANGE_WRITE && c->kind != CHANGE_SETATTR &&
+	       c->kind != CHANGE_FALLOCATE && c->kind != CHANGE_SETXATTR &&
+	       c->kind != CHANGE_REMOVEXATTR;
+}
+
+static void note_paths(struct change *c, struct router_note *note, char path[PATH_MAX],
+		       char path2[PATH_MAX])
+{
+	if (change_path(c->o, c->node, of_name(c) ? c->name : NULL, path) == 0)
+		note->path = path;
+	if (c->node2 && change_path(c->o, c->node2, c->name2, path2) == 0)
+		note->path2 = path2;
+}
+
 static void tell_router(struct change *c, int rc)
 {
 	char path[PATH_MAX] = "", path2[PATH_MAX] = "";
@@ -302,14 +319,8 @@ static void tell_router(struct change *c, int rc)
 		.bytes = c->out.written,
 		.error = -rc,
 	};
-	bool names = c->kind != CHANGE_WRITE && c->kind != CHANGE_SETATTR &&
-		     c->kind != CHANGE_FALLOCATE && c->kind != CHANGE_SETXATTR &&
-		     c->kind != CHANGE_REMOVEXATTR;
-	if (rc == 0 && (c->pass.note_path || c->node2)) {
-		(void)change_path(c->o, c->node, names ? c->name : NULL, path);
-		if (c->node2 && change_path(c->o, c->node2, c->name2, path2) == 0)
-			note.path2 = path2;
-	}
+	if (rc == 0 && (c->pass.note_path || c->node2))
+		note_paths(c, &note, path, path2);
 	router_end(c->o->router, &c->pass, &note);
 }
 
@@ -394,9 +405,12 @@ static void on_granted(void *arg, int error, const struct router_pass *pass)
 
 static void wait_for_turn(struct change *c)
 {
+	char path[PATH_MAX], path2[PATH_MAX];
+	struct router_note what = {.op = op_of(c)};
+	note_paths(c, &what, path, path2);
 	pthread_mutex_lock(&c->lock);
 	c->n_steps = 1;
-	int rc = router_wait(c->o->router, &c->pass, on_granted, c, &c->tickets[0]);
+	int rc = router_wait(c->o->router, &c->pass, &what, on_granted, c, &c->tickets[0]);
 	if (rc == 0 && c->interrupted)
 		router_cancel(c->o->router, c->tickets[0]);
 	pthread_mutex_unlock(&c->lock);

@@ -1,7 +1,8 @@
 /*
  * Writes through the mount in standoff.h's circles: one whose process works under an explicit turn, and that
- * has waited a moment for another one. The keeper puts the claim down and takes it away; what runs goes
- * without.
+ * has waited a moment for another one; and one whose wait keeps a lock of the kernel that is needed under an
+ * explicit turn (stuck.h): what needs it cannot go on before, so it waits as if it worked under that turn.
+ * The keeper puts the claim down and takes it away; what runs goes without.
  */
 #include <errno.h>
 #include <stdatomic.h>
@@ -12,13 +13,15 @@
 
 #include <utlist.h>
 
+#include "manager/base/cleanup.h"
 #include "manager/base/clock.h"
+#include "manager/base/path.h"
 #include "manager/base/proc.h"
 #include "router/inner.h"
 
 static bool is_due(const struct router_repo *rr, const struct router_ticket *t, uint64_t now_ms)
 {
-	if (!t->pass.in_turn)
+	if (!t->pass.in_turn && !t->behind.pid)
 		return false;
 	if (t->looked)
 		return t->looked_version != atomic_load(&rr->branch.version);
@@ -47,9 +50,12 @@ static struct router_ticket *in_line_locked(struct router_repo *rr, uint64_t ser
 	return NULL;
 }
 
-/* What its process works under is asked again: a request carries no list. */
-static int fill(struct router_repo *rr, const struct actor *a, uint64_t serial, struct claim *c)
+/* What its process works under is asked again: a request carries no list. *lent: the turn among those that it
+ * may go in by now; pid 0: none. */
+static int fill(struct router_repo *rr, const struct actor *a, uint64_t serial,
+		const struct held *behind, struct claim *c, struct held *lent)
 {
+	const struct held *mine;
 	struct identity who;
 	struct proc_stat self;
 	char name[BRANCH_MAX];
@@ -69,6 +75,9 @@ static int fill(struct router_repo *rr, const struct actor *a, uint64_t serial, 
 	memcpy(c->turn.repo, rr->info.id, sizeof(c->turn.repo));
 	memcpy(c->comm, a->comm, sizeof(c->comm));
 	snprintf(c->name, sizeof(c->name), "%s", rr->info.name);
+	mine = held_find(&c->above, c->turn.repo, c->turn.offset);
+	*lent = mine ? *mine : (struct held){.pid = 0};
+	c->behind = behind->pid && held_push(&c->above, behind);
 	return 0;
 }
 
@@ -87,19 +96,14 @@ void circle_leave_locked(struct router_repo *rr, struct router_ticket *t)
 }
 
 /* HEAD names the branch of a turn above it by now: that is what it goes in. */
-static bool lend_locked(struct router_repo *rr, struct router_ticket *t, const struct claim *c)
+static void lend_locked(struct router_repo *rr, struct router_ticket *t, const struct held *h)
 {
-	const struct held *h = held_find(&c->above, c->turn.repo, c->turn.offset);
-
-	if (!h)
-		return false;
 	submit_take_out_locked(rr, t);
 	t->borrowed = t->pass.borrowed = true;
 	t->pass.holder_pid = h->pid;
 	t->pass.holder_start = h->start;
 	t->pass.epoch = h->epoch;
 	submit_place_locked(rr, t);
-	return true;
 }
 
 /* (drops) */
@@ -108,6 +112,7 @@ static void look_locked(struct router_repo *rr, struct router_ticket *t)
 	const char *base = rr->router->config->c.base;
 	uint64_t serial = t->serial;
 	struct actor a = t->pass.actor;
+	struct held behind = t->behind, lent = {.pid = 0};
 	struct claim *c = malloc(sizeof(*c));
 	struct err e = ERR_INIT;
 	int rc;
@@ -117,21 +122,23 @@ static void look_locked(struct router_repo *rr, struct router_ticket *t)
 	if (!c)
 		return;
 	pthread_mutex_unlock(&rr->lock);
-	rc = fill(rr, &a, serial, c);
-	if (rc == 0 && !held_find(&c->above, c->turn.repo, c->turn.offset))
+	rc = fill(rr, &a, serial, &behind, c, &lent);
+	if (rc == 0 && !lent.pid)
 		rc = c->above.n ? standoff_claim(base, c, &e) : -ENOENT;
 	pthread_mutex_lock(&rr->lock);
 	t = in_line_locked(rr, serial, 0);
-	if (rc == 0 && t && !lend_locked(rr, t, c)) {
+	if (rc == 0 && t && !lent.pid) {
 		free(t->claim);
 		t->claim = c;
 		return;
 	}
+	if (rc == 0 && t)
+		lend_locked(rr, t, &lent);
 	if (rc == -EDEADLK && t) {
 		submit_take_out_locked(rr, t);
 		submit_fail_locked(rr, t, -EDEADLK, &e);
 	}
-	if (rc == 0 && !t) {
+	if (rc == 0 && !t && !lent.pid) {
 		pthread_mutex_unlock(&rr->lock);
 		standoff_drop(base, c);
 		pthread_mutex_lock(&rr->lock);
@@ -139,10 +146,130 @@ static void look_locked(struct router_repo *rr, struct router_ticket *t)
 	free(c);
 }
 
+/* ---- those who need what a wait keeps locked ---- */
+
+static bool is_rename(const char *path, const char *path2)
+{
+	const char *a = strrchr(path, '/'), *b = strrchr(path2, '/');
+	size_t len = a ? (size_t)(a - path) : 0;
+
+	return len != (b ? (size_t)(b - path2) : 0) || strncmp(path, path2, len) != 0;
+}
+
+static void add_lock(struct router_ticket *t, const char *path, bool parent)
+{
+	CLEANUP(freep) char *real = path ? path_join(t->pass.repo->info.root, path) : NULL;
+
+	if (real && t->n_locks < sizeof(t->locks) / sizeof(t->locks[0]))
+		t->locks[t->n_locks++] = stuck_place(real, parent);
+}
+
+void circle_locks(struct router_ticket *t, enum mutation_op op, const char *path, const char *path2)
+{
+	switch (op) {
+	case MUTATION_CREATE:
+	case MUTATION_MKDIR:
+	case MUTATION_MKNOD:
+	case MUTATION_SYMLINK:
+		add_lock(t, path, true);
+		break;
+	case MUTATION_UNLINK:
+	case MUTATION_RMDIR:
+		add_lock(t, path, true);
+		add_lock(t, path, false);
+		break;
+	case MUTATION_LINK:
+		add_lock(t, path, false);
+		add_lock(t, path2, true);
+		break;
+	case MUTATION_RENAME:
+		add_lock(t, path, true);
+		add_lock(t, path2, true);
+		add_lock(t, path2, false);
+		if (path && path2 && is_rename(path, path2))
+			t->locks[t->n_locks++] = STUCK_RENAME;
+		break;
+	default:
+		add_lock(t, path, false);
+	}
+}
+
+/* Who is stuck behind t, as they say. */
+static const struct held *behind_of(const struct router_repo *rr, const struct router_ticket *t)
+{
+	for (size_t i = 0; i < rr->n_stuck; i++)
+		for (unsigned k = 0; k < t->n_locks; k++)
+			if (stuck_needs(&rr->stuck[i].stuck, t->locks[k]))
+				return &rr->stuck[i].turn;
+	return NULL;
+}
+
+static bool match_locked(struct router_repo *rr, struct router_ticket *t)
+{
+	static const struct held none;
+	const struct held *h = behind_of(rr, t);
+	bool gone;
+
+	h = h ? h : &none;
+	if (held_same(h, &t->behind))
+		return false;
+	gone = !h->pid && !t->pass.in_turn;
+	t->behind = *h;
+	t->looked = false;
+	return gone && t->claim;
+}
+
+/* (drops) */
+static void read_stuck_locked(struct router_repo *rr)
+{
+	const char *base = rr->router->config->c.base;
+	uint64_t stamp, before = rr->stuck_stamp;
+	struct claim *all = NULL;
+	size_t n = 0;
+
+	pthread_mutex_unlock(&rr->lock);
+	stamp = standoff_stamp(base);
+	if (stamp && stamp != before && standoff_stuck(base, &all, &n) < 0)
+		stamp = before; /* once more next time */
+	pthread_mutex_lock(&rr->lock);
+	if (stamp == rr->stuck_stamp)
+		return free(all);
+	rr->stuck_stamp = stamp;
+	free(rr->stuck);
+	rr->stuck = all;
+	rr->n_stuck = n;
+}
+
+/* (drops) Only explicit turns, which are other processes', are held while somebody waits for something else. */
+static void behind_tend_locked(struct router_repo *rr, uint64_t now_ms)
+{
+	struct turn_request *rq, *next;
+	struct router_ticket *left = NULL;
+
+	if (!rr->blocked || !rr->turn.queue) {
+		rr->stuck_ms = 0;
+		return;
+	}
+	if (now_ms < rr->stuck_ms)
+		return;
+	if (rr->stuck_ms)
+		read_stuck_locked(rr);
+	rr->stuck_ms = now_ms + ROUTER_STUCK_MS;
+	DL_FOREACH_SAFE(rr->turn.queue, rq, next)
+	if (match_locked(rr, ticket_of(rq)))
+		left = ticket_of(rq);
+	if (left) {
+		rr->stuck_ms =
+			now_ms; /* there may be more: one at a time, since the line changes meanwhile */
+		circle_leave_locked(rr, left);
+	}
+}
+
 void circle_tend_locked(struct router_repo *rr, uint64_t now_ms)
 {
 	struct router_ticket *t;
 
+	behind_tend_locked(rr, now_ms);
 	while ((t = in_line_locked(rr, 0, now_ms)))
 		look_locked(rr, t);
 	while ((t = astray_locked(rr)))
@@ -154,6 +281,8 @@ uint64_t circle_due_locked(const struct router_repo *rr)
 	uint64_t at = TURN_NO_DEADLINE;
 	struct turn_request *rq;
 
+	if (rr->blocked && rr->turn.queue)
+		at = rr->stuck_ms;
 	DL_FOREACH(rr->turn.queue, rq)
 	{
 		const struct router_ticket *t = ticket_of(rq);

@@ -1,17 +1,21 @@
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "manager/base/cleanup.h"
 #include "manager/cmdutil.h"
+#include "manager/mountstate.h"
 #include "router/cmd.h"
 #include "router/oneshot.h"
 
 enum { EXIT_NOT_FOUND = 127, EXIT_NOT_RUNNABLE = 126, EXIT_SIGNAL = 128 };
+enum { LOOK_MS = 50, LOOK_AGAIN_MS = 20 };
 
 struct lock_options {
 	const char *branch; /* NULL: the present one */
@@ -47,9 +51,38 @@ static void run_child(char **cmd, const sigset_t *mask, const struct oneshot_tur
 	_exit(code);
 }
 
-static int wait_child(pid_t pid)
+/* While others want the turn: says when what we run is stuck in a lock of theirs, at two looks in the same. */
+static void watch(const struct cmd_context *x, struct oneshot_turn *t, struct stuck *seen,
+		  struct stuck *said)
 {
-	int status;
+	struct mountstate m = {.mountpoint = NULL};
+	struct stuck now = {.n = 0};
+	bool settled;
+
+	if (oneshot_turn_wanted(t) && mountstate_read(x->config, &m) == 0) {
+		stuck_find(getpid(), &x->repos, m.mountpoint, &now);
+		mountstate_deinit(&m);
+	}
+	settled = now.call && now.call == seen->call;
+	if (settled ? said->call != now.call : said->call && said->call != now.call) {
+		*said = settled ? now : (struct stuck){.n = 0};
+		oneshot_turn_stuck(t, said);
+	}
+	*seen = now;
+}
+
+static int wait_child(const struct cmd_context *x, struct oneshot_turn *t, pid_t pid)
+{
+	CLEANUP(closep) int end = (int)syscall(SYS_pidfd_open, pid, 0);
+	struct pollfd fd = {.fd = end, .events = POLLIN};
+	struct stuck seen = {.n = 0}, said = {.n = 0};
+	int status, rc = end < 0;
+
+	while (!rc || (rc < 0 && errno == EINTR)) {
+		rc = poll(&fd, 1, seen.call ? LOOK_AGAIN_MS : LOOK_MS);
+		if (!rc)
+			watch(x, t, &seen, &said);
+	}
 
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
@@ -57,7 +90,8 @@ static int wait_child(pid_t pid)
 	return WIFSIGNALED(status) ? EXIT_SIGNAL + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-static int run_holding(char **cmd, const struct oneshot_turn *t, struct err *e)
+static int run_holding(const struct cmd_context *x, char **cmd, struct oneshot_turn *t,
+		       struct err *e)
 {
 	struct sigaction sa = {.sa_handler = forward};
 	sigset_t block, before;
@@ -83,7 +117,7 @@ static int run_holding(char **cmd, const struct oneshot_turn *t, struct err *e)
 	sigaction(SIGTERM, &sa, NULL);
 	sigaction(SIGHUP, &sa, NULL);
 	sigprocmask(SIG_SETMASK, &before, NULL);
-	return wait_child(pid);
+	return wait_child(x, t, pid);
 }
 
 static int hold(const struct cmd_context *x, const char *what, const struct lock_options *o,
@@ -109,7 +143,7 @@ static int hold(const struct cmd_context *x, const char *what, const struct lock
 	rc = oneshot_turn_take(&t, &w, e);
 	if (rc < 0)
 		return cmd_exit(rc);
-	code = run_holding(o->cmd, t, e);
+	code = run_holding(x, o->cmd, t, e);
 	oneshot_turn_give(t);
 	return code;
 }

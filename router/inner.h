@@ -36,6 +36,7 @@ enum {
 	ROUTER_LOCK_AWAY_MS = 12,      /* after giving way: more than it takes to wake another */
 	ROUTER_POKE_MS = 1,            /* until the await thread has noticed */
 	ROUTER_CIRCLE_MS = 20,         /* a wait under an explicit turn is looked at after this */
+	ROUTER_STUCK_MS = 20, /* while another process has the turn explicitly: see circle.c */
 	ROUTER_WANTED_MS =
 		50, /* how often a long holder looks whether another process waits, and one
 				* who waits for another process whether HEAD names another branch */
@@ -87,9 +88,13 @@ struct router_ticket {
 	bool sent;     /* at least once: whether it was applied is not ours to say */
 	bool retried;  /* its backend died while it was started for it, and is started once more */
 	bool flying; /* no answer came: it may be half done, so its turn stays until it is answered */
-	uint64_t serial;         /* never 0 once it waited for the turn */
-	struct claim *claim;     /* owned; turns.json says that it waits */
-	bool looked;             /* whether that is part of a circle, */
+	uint64_t serial;   /* never 0 once it waited for the turn */
+	char *path;        /* owned; of a home change; may be NULL */
+	uint64_t locks[4]; /* stuck_place()s that the kernel keeps locked as long as it waits */
+	unsigned n_locks;
+	struct held behind;  /* what works under that turn needs one of locks; pid 0: none does */
+	struct claim *claim; /* owned; turns.json says that it waits */
+	bool looked;         /* whether that is part of a circle, */
 	uint64_t looked_version; /* with that branch */
 	unsigned attempts;
 	uint64_t submitted_us, give_up_ms;
@@ -132,7 +137,11 @@ struct router_repo {
 	bool awaiting;     /* the await thread is to wait for file, or does */
 	bool blocked;      /* it does: lock_busy is its, and await.id may be poked */
 	uint64_t awaited_version; /* of the branch that it waits for */
-	bool giving_way;          /* another process waits too long: no new change begins */
+	uint64_t stuck_ms;    /* when to look for those who need a lock of our waiters; 0: soon */
+	uint64_t stuck_stamp; /* of turns.json when that was read */
+	struct claim *stuck;  /* owned: who they are */
+	size_t n_stuck;
+	bool giving_way; /* another process waits too long: no new change begins */
 	uint64_t lock_since_ms;
 	uint64_t lock_not_before_ms;
 	uint64_t wanted_at_ms;   /* when to look for waiters of other processes again */
@@ -206,6 +215,9 @@ void await_stop(struct router_repo *rr); /* lock not held; stopping is set */
 /* (drops) Looks at those in line, and ends one that would wait for ever with -EDEADLK. */
 void circle_tend_locked(struct router_repo *rr, uint64_t now_ms);
 uint64_t circle_due_locked(const struct router_repo *rr);
+/* What a wait for that change keeps locked; either path may be NULL. */
+void circle_locks(struct router_ticket *t, enum mutation_op op, const char *path,
+		  const char *path2);
 /* (drops) t does not wait any more. */
 void circle_leave_locked(struct router_repo *rr, struct router_ticket *t);
 

@@ -11,6 +11,11 @@
 
 enum { WRITER_LIST_MAX = 100 };
 
+static const char *path_of(const struct router_ticket *t)
+{
+	return t->m ? t->m->path : t->path;
+}
+
 /* (drops) */
 static void answer_locked(struct router_repo *rr, struct router_ticket *t)
 {
@@ -23,7 +28,7 @@ static void answer_locked(struct router_repo *rr, struct router_ticket *t)
 	if (t->error != -EINTR && t->kind != TICKET_ENDPOINT && sentence[0])
 		refusals_add(rr->router->refusals, &t->pass.actor,
 			     t->m ? mutation_op_name(t->m->op) : "change", rr->info.name,
-			     t->m ? t->m->path : "", -t->error, sentence);
+			     path_of(t) ? path_of(t) : "", -t->error, sentence);
 	switch (t->kind) {
 	case TICKET_HOME:
 		t->fn.granted(t->arg, t->error, &t->pass);
@@ -117,7 +122,7 @@ static void snapshot_locked(struct router_repo *rr, struct snapshot *s)
 		if (s->n == WRITER_LIST_MAX)
 			break;
 		s->actors[s->n] = t->pass.actor;
-		s->paths[s->n] = t->m && t->m->path ? strdup(t->m->path) : NULL;
+		s->paths[s->n] = path_of(t) ? strdup(path_of(t)) : NULL;
 		s->waiters[s->n] = (struct writer){.actor = &s->actors[s->n],
 						   .since_wall_ms = t->since_wall_ms,
 						   .path = s->paths[s->n]};

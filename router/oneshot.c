@@ -243,6 +243,17 @@ struct oneshot_turn *oneshot_turn_give(struct oneshot_turn *t)
 	return NULL;
 }
 
+bool oneshot_turn_wanted(const struct oneshot_turn *t)
+{
+	return t->claimed && t->lock && turnlock_wanted(t->lock);
+}
+
+void oneshot_turn_stuck(struct oneshot_turn *t, const struct stuck *s)
+{
+	t->claim.stuck = *s;
+	standoff_claim(t->want.config->base, &t->claim, NULL);
+}
+
 const struct held_list *oneshot_turn_held(const struct oneshot_turn *t)
 {
 	return &t->held;
@@ -343,9 +354,10 @@ int oneshot_send(struct oneshot *o, struct mutation *m, struct mutation_answer *
 	a = a ? a : &local;
 	mutation_new_id(m);
 	m->actor = o->want.actor;
+	m->wait_us = o->waited_us;
+	o->waited_us = 0; /* it is the wait of the first one, and of no other */
 	for (int i = 0; i < ATTEMPTS; i++) {
 		m->epoch = o->epoch;
-		m->wait_us = o->waited_us;
 		snprintf(m->branch, sizeof(m->branch), "%s", o->turn->branch);
 		*a = (struct mutation_answer){.error = 0};
 		rc = client_send(o->client, m, (long)o->want.config->lock_timeout_ms, a, e);

@@ -10,6 +10,7 @@
 #include "manager/repo.h"
 #include "router/identity.h"
 #include "router/mutation.h"
+#include "router/stuck.h"
 
 /* Who pid is. *home (may be NULL) is the repo, borrowed from l, or NULL. 0 or -ENOMEM. */
 int oneshot_identity(const struct config *c, const struct repo_list *l, pid_t pid,
@@ -36,6 +37,10 @@ struct oneshot_want {
  * with one that says who waits for whom (standoff.h). */
 int oneshot_turn_take(struct oneshot_turn **out, const struct oneshot_want *w, struct err *e);
 struct oneshot_turn *oneshot_turn_give(struct oneshot_turn *t); /* NULL is fine; returns NULL */
+/* Another process waits for it. */
+bool oneshot_turn_wanted(const struct oneshot_turn *t);
+/* What we run is stuck there (stuck.h), or is not any more: for those who wait. */
+void oneshot_turn_stuck(struct oneshot_turn *t, const struct stuck *s);
 /* The turns that what we run works under, this one first. */
 const struct held_list *oneshot_turn_held(const struct oneshot_turn *t);
 

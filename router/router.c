@@ -64,6 +64,7 @@ static void repo_destroy(struct router_repo *rr)
 	turnlock_close(rr->file);
 	turnlock_close(rr->counter);
 	homelog_free(rr->log);
+	free(rr->stuck);
 	branch_deinit(&rr->branch);
 	repo_deinit(&rr->info);
 	thread_deinit(&rr->submit);
@@ -347,14 +348,16 @@ static int enqueue(struct router_repo *rr, struct router_ticket *t, struct route
 	return rc;
 }
 
-int router_wait(struct router *r, const struct router_pass *pass, router_granted_fn granted,
-		void *arg, struct router_ticket **ticket)
+int router_wait(struct router *r, const struct router_pass *pass, const struct router_note *what,
+		router_granted_fn granted, void *arg, struct router_ticket **ticket)
 {
 	struct router_ticket *t = ticket_new(TICKET_HOME, pass, arg);
 
 	if (!t)
 		return -ENOMEM;
 	t->fn.granted = granted;
+	t->path = what->path ? strdup(what->path) : NULL;
+	circle_locks(t, what->op, what->path, what->path2);
 	return enqueue(pass->repo, t, ticket);
 }
 
@@ -371,6 +374,7 @@ int router_submit(struct router *r, const struct router_pass *pass, struct mutat
 	t->m = m;
 	m->actor = pass->actor;
 	mutation_new_id(m);
+	circle_locks(t, m->op, m->path, m->path2);
 	return enqueue(pass->repo, t, ticket);
 }
 

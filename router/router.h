@@ -92,9 +92,9 @@ void router_end(struct router *r, const struct router_pass *pass, const struct r
  * (router_free). The ticket is gone when this returns. */
 typedef void (*router_granted_fn)(void *arg, int error, const struct router_pass *pass);
 /* *ticket (may be NULL) is valid until granted() is called, for router_cancel(). It is set before this
- * returns and before granted() can run. */
-int router_wait(struct router *r, const struct router_pass *pass, router_granted_fn granted,
-		void *arg, struct router_ticket **ticket);
+ * returns and before granted() can run. what: op, path and path2 (either may be NULL) of what waits. */
+int router_wait(struct router *r, const struct router_pass *pass, const struct router_note *what,
+		router_granted_fn granted, void *arg, struct router_ticket **ticket);
 
 /* error: 0, and *a holds the answer of the gateway (a->error is the call's result); or -EBUSY, -EINTR,
  * -EDEADLK, -EIO, -ETIMEDOUT as -EIO with a NULL a. */

@@ -6,12 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "manager/base/cleanup.h"
 #include "manager/base/file.h"
 #include "manager/base/json.h"
+#include "manager/base/path.h"
 #include "manager/base/proc.h"
 
 enum {
@@ -108,6 +110,11 @@ size_t standoff_find(const struct claim *all, size_t n, const struct claim *mine
 	return 0;
 }
 
+static bool is_behind(const struct claim *mine, const struct claim *hold)
+{
+	return mine->behind && held_same(&mine->above.items[0], &hold->turn);
+}
+
 void standoff_describe(const struct claim *mine, const struct claim *const *path, size_t len,
 		       char *buf, size_t size)
 {
@@ -127,9 +134,11 @@ void standoff_describe(const struct claim *mine, const struct claim *const *path
 				     hold->comm, (int)hold->who, hold->name, waits->comm,
 				     (int)waits->who, waits->name);
 		else
-			n = snprintf(buf + at, size - at,
-				     "%s pid %d has that of %s, and you work under it; ",
-				     hold->comm, (int)hold->who, hold->name);
+			n = snprintf(buf + at, size - at, "%s pid %d has that of %s, and %s; ",
+				     hold->comm, (int)hold->who, hold->name,
+				     is_behind(mine, hold) ? "needs the directory or file that the "
+							     "kernel keeps locked for you"
+							   : "you work under it");
 	}
 	at += (size_t)(n > 0 ? n : 0);
 	if (at < size)
@@ -149,6 +158,27 @@ static void add_held(cJSON *j, const struct held_list *l)
 	json_add_str(j, "above_holders", holders);
 }
 
+/* Hexadecimal: a JSON number has 53 bits. */
+static void add_stuck(cJSON *j, const struct stuck *s)
+{
+	cJSON *list = s->n ? cJSON_AddArrayToObject(j, "needs") : NULL;
+	char hex[20];
+
+	for (unsigned i = 0; list && i < s->n; i++) {
+		snprintf(hex, sizeof(hex), "%llx", (unsigned long long)s->needs[i]);
+		cJSON_AddItemToArray(list, cJSON_CreateString(hex));
+	}
+}
+
+static void get_stuck(const cJSON *j, struct stuck *s)
+{
+	const cJSON *item;
+
+	cJSON_ArrayForEach (item, cJSON_GetObjectItemCaseSensitive(j, "needs"))
+		if (s->n < STUCK_MAX && cJSON_IsString(item))
+			s->needs[s->n++] = strtoull(item->valuestring, NULL, 16);
+}
+
 static cJSON *to_json(const struct claim *c)
 {
 	cJSON *j = cJSON_CreateObject();
@@ -165,6 +195,7 @@ static cJSON *to_json(const struct claim *c)
 	json_add_int(j, "who", c->who);
 	json_add_bytes(j, "comm", c->comm);
 	add_held(j, &c->above);
+	add_stuck(j, &c->stuck);
 	return j;
 }
 
@@ -186,6 +217,7 @@ static bool from_json(const cJSON *j, struct claim *c)
 	snprintf(c->name, sizeof(c->name), "%s", json_str(j, "name", repo));
 	snprintf(c->comm, sizeof(c->comm), "%s", json_str(j, "comm", "a process"));
 	held_parse_list(json_str(j, "above", ""), json_str(j, "above_holders", ""), &c->above);
+	get_stuck(j, &c->stuck);
 	return proc_alive(c->turn.pid, c->turn.start);
 }
 
@@ -206,7 +238,7 @@ static int lock_base(int dir, int tries)
 	return fd;
 }
 
-/* *all is owned; without those of the dead, and without c's own. */
+/* *all is owned; without those of the dead, and without c's own (c may be NULL). */
 static int load(int dir, const struct claim *c, struct claim **all, size_t *n)
 {
 	CLEANUP(json_deletep) cJSON *j = NULL;
@@ -219,7 +251,8 @@ static int load(int dir, const struct claim *c, struct claim **all, size_t *n)
 	if (json_read_file(dir, "turns.json", FILE_BYTES_MAX, &j, NULL) < 0)
 		return 0; /* none yet, or damaged: it is made anew */
 	cJSON_ArrayForEach (item, j)
-		if (*n < CLAIMS_MAX && from_json(item, &(*all)[*n]) && !is_same(&(*all)[*n], c))
+		if (*n < CLAIMS_MAX && from_json(item, &(*all)[*n]) &&
+		    !(c && is_same(&(*all)[*n], c)))
 			(*n)++;
 	return 0;
 }
@@ -285,4 +318,30 @@ int standoff_claim(const char *base, const struct claim *c, struct err *e)
 int standoff_drop(const char *base, const struct claim *c)
 {
 	return update(base, c, false, NULL);
+}
+
+uint64_t standoff_stamp(const char *base)
+{
+	CLEANUP(freep) char *path = path_join(base, "turns.json");
+	struct stat st;
+
+	if (!path || stat(path, &st) < 0)
+		return 0;
+	return ((uint64_t)st.st_mtim.tv_sec * 1000000000U + (uint64_t)st.st_mtim.tv_nsec) ^
+	       ((uint64_t)st.st_ino << 20) ^ (uint64_t)st.st_size;
+}
+
+int standoff_stuck(const char *base, struct claim **all, size_t *n)
+{
+	CLEANUP(closep) int dir = open(base, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	size_t kept = 0;
+	int rc = dir < 0 ? -errno : load(dir, NULL, all, n);
+
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < *n; i++)
+		if (!(*all)[i].waits && (*all)[i].stuck.n)
+			(*all)[kept++] = (*all)[i];
+	*n = kept;
+	return 0;
 }

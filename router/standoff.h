@@ -5,7 +5,7 @@
  * Turns that nobody holds explicitly end by themselves: waiting for those is never part of a deadlock.
  *
  * <base>/turns.json lists the claims of all processes of this machine and user, an array of {waits, pid,
- * start, serial, repo_id, offset, name, who, comm, above, above_holders}: who holds a turn explicitly, and
+ * start, serial, repo_id, offset, name, who, comm, above, above_holders, needs}: who holds a turn explicitly, and
  * who waits for one while it works under another. Replaced under flock(2) of <base>/turns.lock. Whoever comes
  * to wait adds itself and looks, in one step: the last of a circle sees all of it, and is the newest.
  *
@@ -19,6 +19,7 @@
 
 #include "manager/base/err.h"
 #include "router/held.h"
+#include "router/stuck.h"
 
 enum { STANDOFF_NAME_MAX = 64 };
 
@@ -29,7 +30,9 @@ struct claim {
 	uint64_t serial;        /* the process's own number of it */
 	struct held_list above; /* waits: what it works under; empty: it can be in no deadlock */
 	char name[STANDOFF_NAME_MAX]; /* of the repo */
-	pid_t who;                    /* whose command or write it is */
+	bool behind; /* what is first in above needs a lock of the kernel that this wait keeps (stuck.h) */
+	struct stuck stuck; /* holds: where what runs under it is stuck */
+	pid_t who;          /* whose command or write it is */
 	char comm[17];
 };
 
@@ -49,3 +52,8 @@ void standoff_describe(const struct claim *mine, const struct claim *const *path
  * not added: -EDEADLK with a sentence. Other errors: no claim was made. */
 int standoff_claim(const char *base, const struct claim *c, struct err *e);
 int standoff_drop(const char *base, const struct claim *c);
+
+/* Changes with the file; 0 when there is none. */
+uint64_t standoff_stamp(const char *base);
+/* Those who hold a turn while something under it is stuck; *all owned. 0 or negative errno. */
+int standoff_stuck(const char *base, struct claim **all, size_t *n);

@@ -28,6 +28,7 @@ void ticket_free(struct router_ticket *t)
 		return;
 	mutation_free(t->m);
 	free(t->claim);
+	free(t->path);
 	free(t);
 }
 

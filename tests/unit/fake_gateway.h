@@ -160,7 +160,10 @@ static inline void submit(uint32_t s, const char *path, struct call *c,
 static inline void wait_home(uint32_t s, struct call *c, struct router_ticket **ticket)
 {
 	assert_int_equal(begin(s, &c->pass), ROUTER_WAIT);
-	assert_int_equal(router_wait(r, &c->pass, granted, c, ticket), 0);
+	assert_int_equal(router_wait(r, &c->pass,
+				     &(struct router_note){.op = MUTATION_WRITE, .path = "f"},
+				     granted, c, ticket),
+			 0);
 }
 
 static inline void write_file(const char *path, const char *text)

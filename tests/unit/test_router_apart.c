@@ -51,7 +51,10 @@ static void a_busy_holder_gives_way_to_another_process(void **state)
 	/* Changes without a gap, until the mount must let the other one in. */
 	while (begin(s, &pass) == ROUTER_HOME)
 		router_end(r, &pass, NULL);
-	assert_int_equal(router_wait(r, &pass, granted, &c, NULL), 0);
+	assert_int_equal(router_wait(r, &pass,
+				     &(struct router_note){.op = MUTATION_WRITE, .path = "f"},
+				     granted, &c, NULL),
+			 0);
 	while (turnlock_try(other, "main", true) != 0)
 		sched_yield();
 	assert_false(c.over);
@@ -350,7 +353,11 @@ static void one_change(uint32_t s, bool home)
 		return;
 	case ROUTER_WAIT:
 		assert_true(home);
-		assert_int_equal(router_wait(r, &c.pass, stress_granted, &c, &ticket), 0);
+		assert_int_equal(
+			router_wait(r, &c.pass,
+				    &(struct router_note){.op = MUTATION_WRITE, .path = "f"},
+				    stress_granted, &c, &ticket),
+			0);
 		break;
 	default:
 		m = mutation_new(MUTATION_MKDIR);
