@@ -14,11 +14,12 @@ static int remove_one(const struct cmd_context *x, const char *what, struct err 
 
 	if (rc == 0 && !path[0])
 		rc = err_set(e, -EISDIR, "%s is the repository itself; name a file in it", what);
-	if (rc == 0)
+	for (int left = rc == 0 ? ONESHOT_AGAIN : 0; left; left = rc == -ESTALE ? left - 1 : 0) {
 		rc = oneshot_begin(&o, x->config, &x->repos, r, path, e);
-	if (rc == 0)
-		rc = oneshot_remove(o, path, e);
-	oneshot_end(o);
+		if (rc == 0)
+			rc = oneshot_remove(o, path, e);
+		o = oneshot_end(o);
+	}
 	return rc;
 }
 

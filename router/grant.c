@@ -143,6 +143,16 @@ int grant_epoch_locked(struct router_repo *rr, const struct router_ticket *t, ui
 	return 0;
 }
 
+bool grant_outrun_locked(struct router_repo *rr)
+{
+	uint64_t epoch = rr->epoch;
+
+	if (count_locked(rr, true, &epoch) < 0 || epoch == rr->epoch)
+		return false;
+	rr->epoch = 0;
+	return true;
+}
+
 void grant_begun_locked(struct router_repo *rr, const struct actor *a)
 {
 	if (rr->holder_generation == rr->turn.generation)

@@ -96,7 +96,7 @@ struct router_ticket {
 	struct claim *claim; /* owned; turns.json says that it waits */
 	bool looked;         /* whether that is part of a circle, */
 	uint64_t looked_version; /* with that branch */
-	unsigned attempts;
+	unsigned attempts, late;
 	uint64_t submitted_us, give_up_ms;
 	int64_t since_wall_ms;
 	int error; /* of an answer; negative */
@@ -198,6 +198,8 @@ void grant_unbusy_locked(struct router_repo *rr);
 /* (drops) The epoch of the turn that t's mutation is part of; 0 or negative errno, -ESTALE when the holder
  * of the explicit turn that it goes in is no more. */
 int grant_epoch_locked(struct router_repo *rr, const struct router_ticket *t, uint64_t *epoch);
+/* (drops) True when others have counted since: the present turn counts anew before it goes on. */
+bool grant_outrun_locked(struct router_repo *rr);
 /* Something of the holder has begun: remembers it for writer.json. */
 void grant_begun_locked(struct router_repo *rr, const struct actor *a);
 void grant_end_locked(struct router_repo *rr, uint64_t now_ms);

@@ -48,6 +48,12 @@ const struct held_list *oneshot_turn_held(const struct oneshot_turn *t);
 
 struct oneshot;
 
+/*
+ * A turn is lost (-ESTALE, nothing of that mutation was done) when HEAD came to name another branch and somebody
+ * had the turn of that: all that belongs together is done again from the beginning, so often at most.
+ */
+enum { ONESHOT_AGAIN = 5 };
+
 /* Backend ensured, turn taken (lock_timeout_ms). path: for writer.json. */
 int oneshot_begin(struct oneshot **out, const struct config *c, const struct repo_list *l,
 		  const struct repo *r, const char *path, struct err *e);

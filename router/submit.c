@@ -288,6 +288,23 @@ static int send_locked(struct router_repo *rr, struct router_ticket *t, struct m
 	return rc;
 }
 
+/*
+ * (drops) The gateway's ESTALE: because others had turns on another branch, which HEAD named for a while? True: nothing
+ * was changed, and t is in line again, the first, for a turn of the branch that HEAD names now.
+ */
+static bool late_locked(struct router_repo *rr, struct router_ticket *t)
+{
+	uint64_t now = clock_mono_ms();
+
+	if (t->borrowed || !grant_outrun_locked(rr) || ++t->late > ROUTER_ATTEMPTS || rr->stopping)
+		return false;
+	t->flying = false;
+	t->place = TICKET_TURN;
+	turn_put_back(&rr->turn, &t->rq, now);
+	thread_wake_locked(&rr->keeper, now + rr->turn.linger_ms);
+	return true;
+}
+
 /* (drops) t is in flight. -ESTALE: nothing was changed, and it needs a turn of its own. */
 static void run_mutation_locked(struct router_repo *rr, struct router_ticket *t)
 {
@@ -310,6 +327,8 @@ static void run_mutation_locked(struct router_repo *rr, struct router_ticket *t)
 		return;
 	}
 	rr->backend_good = true;
+	if (a.error == ESTALE && late_locked(rr, t))
+		return;
 	t->flying = false; /* it is counted until the end of this */
 	pthread_mutex_unlock(&rr->lock);
 	if (worth_noting(a.error))

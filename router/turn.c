@@ -141,6 +141,21 @@ struct turn_request *turn_pop(struct turn *t, uint64_t now_ms)
 	return rq;
 }
 
+void turn_end(struct turn *t, uint64_t now_ms)
+{
+	assert(t->held && t->in_flight);
+	t->in_flight--;
+	t->last_ms = now_ms;
+}
+
+void turn_put_back(struct turn *t, struct turn_request *rq, uint64_t now_ms)
+{
+	turn_end(t, now_ms);
+	rq->queued = true;
+	DL_PREPEND(t->queue, rq);
+	t->n_queued++;
+}
+
 struct turn_request *turn_expired(struct turn *t, uint64_t now_ms)
 {
 	struct turn_request *rq;
@@ -153,13 +168,6 @@ struct turn_request *turn_expired(struct turn *t, uint64_t now_ms)
 		}
 	}
 	return NULL;
-}
-
-void turn_end(struct turn *t, uint64_t now_ms)
-{
-	assert(t->held && t->in_flight);
-	t->in_flight--;
-	t->last_ms = now_ms;
 }
 
 void turn_drop(struct turn *t)

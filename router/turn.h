@@ -54,6 +54,9 @@ void turn_push(struct turn *t, struct turn_request *rq, uint32_t session, uint64
 struct turn_request *turn_peek(const struct turn *t, uint64_t now_ms);
 struct turn_request *turn_pop(struct turn *t, uint64_t now_ms);
 
+/* The popped rq was not done after all: it is the first in line again, with the deadline it had. */
+void turn_put_back(struct turn *t, struct turn_request *rq, uint64_t now_ms);
+
 /* Takes out one whose deadline has passed (the caller answers -EBUSY), or NULL. */
 struct turn_request *turn_expired(struct turn *t, uint64_t now_ms);
 

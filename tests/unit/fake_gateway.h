@@ -23,6 +23,7 @@ static struct config config;
 
 /* What the fakes do and saw; protected by lock. */
 static int ensure_result, ensures, send_failures, sends;
+static uint64_t fence; /* the newest epoch that the gateway has seen, from whomever */
 static bool ensure_blocked, send_blocked, in_send, in_ensure;
 static struct sent {
 	char id[MUTATION_ID_MAX], path[64], branch[256], session[64];
@@ -70,6 +71,8 @@ static inline int fake_send(struct client *c, const struct mutation *m, long tim
 	if (send_failures && send_failures--)
 		rc = -ECONNRESET;
 	pthread_mutex_unlock(&lock);
+	if (m->epoch < fence || strcmp(m->path, "stale") == 0)
+		a->error = ESTALE;
 	if (strcmp(m->path, "full") == 0) {
 		a->error = ENOSPC;
 		snprintf(a->message, sizeof(a->message), "the disk is full");
@@ -216,6 +219,7 @@ static inline int setup(void **state)
 	ensure_result = ensures = send_failures = sends = 0;
 	ensure_blocked = send_blocked = in_send = in_ensure = false;
 	n_over = 0;
+	fence = 0;
 	pthread_mutex_unlock(&lock);
 	start(*state);
 	return 0;

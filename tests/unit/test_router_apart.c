@@ -102,6 +102,37 @@ static void a_switched_branch_is_another_turn(void **state)
 	turnlock_close(other);
 }
 
+/* HEAD named another branch for a while, whose writer counted; the turn of this one is as good as before. */
+static void a_turn_that_another_branch_outran_counts_anew(void **state)
+{
+	struct call a = {.over = false}, b = {.over = false}, stale = {.over = false};
+	struct turnlock *other;
+	uint64_t between;
+
+	config.linger_ms = 2000;
+	restart(state);
+	submit(session("api-2", "s2"), "a", &a, NULL);
+	await(&a.over);
+	assert_int_equal(turnlock_open(&other, router_repo_info(web)->state_dir, NULL), 0);
+	assert_int_equal(turnlock_next_epoch(other, &between), 0);
+	assert_true(between > sent[0].epoch);
+	fence = between;
+	submit(session("api-2", "s2"), "b", &b, NULL);
+	await(&b.over);
+	assert_int_equal(b.error, 0);
+	assert_int_equal(b.result, 0);
+	assert_int_equal(sends, 3);
+	assert_int_equal(sent[1].epoch, sent[0].epoch);
+	assert_true(sent[2].epoch > between);
+	assert_string_equal(sent[1].id, sent[2].id);
+	/* The gateway's ESTALE for another reason is the call's result. */
+	submit(session("api-2", "s2"), "stale", &stale, NULL);
+	await(&stale.over);
+	assert_int_equal(stale.result, ESTALE);
+	assert_int_equal(sends, 4);
+	turnlock_close(other);
+}
+
 static void waiters_are_shown_in_writer_json(void **state)
 {
 	struct call c = {.over = false};
@@ -407,6 +438,7 @@ int main(void)
 		T(a_busy_holder_gives_way_to_another_process),
 		T(a_waiter_that_gave_up_leaves_no_mark),
 		T(a_switched_branch_is_another_turn),
+		T(a_turn_that_another_branch_outran_counts_anew),
 		T(waiters_are_shown_in_writer_json),
 		T(what_rrm_lock_runs_needs_no_turn_of_its_own),
 		T(a_change_under_a_turn_is_in_its_epoch_or_the_newest),

@@ -35,20 +35,17 @@ go() {
 	: >"$T/$1.go"
 	went=$(date +%s.%N)
 }
-# result NAME: its exit status
-result() {
-	res=0
-	eval "wait \$$1" || res=$?
+# done_well NAME: the command under the turn has worked.
+done_well() {
+	eval "wait \$$1" || die "the command $1 under the turn: $(cat "$T/$1.out")"
 	rm -f "$T/$1.held" "$T/$1.go"
-	echo "$res"
 }
 # both WHAT: the waiter was told (35: EDEADLK), and the command under the turn has worked.
 both() {
 	check wait "$w"
 	told=$(cut -d' ' -f2 "$T/w.out")
 	eq "$(cut -d' ' -f1 "$T/w.out")" 35 "errno of who waited: $1"
-	eval "wait \$$2" || die "$1: the command under the turn: $(cat "$T/$2.out")"
-	rm -f "$T/$2.held" "$T/$2.go"
+	done_well "$2"
 	echo "$1: told after $(awk -v a="$went" -v b="$told" 'BEGIN { printf "%.0f", (b - a) * 1000 }') ms"
 	awk -v a="$went" -v b="$told" 'BEGIN { exit b - a > 20 }' || die 'told far too late'
 }
@@ -94,7 +91,7 @@ go q
 wait_until "jq -e '.[] | select(.waits and .name == \"a\")' '$S/turns.json' >/dev/null 2>&1"
 go p
 both 'a circle of two' p
-eq "$(result q)" 0 'the other command'
+done_well q
 refuse test -e "$R/b/unread/never"
 
 # A mere wait: what works under the turn needs nothing that the waiter keeps, and takes its time, also in calls.
@@ -104,7 +101,7 @@ waiter a "mkdir('$M/b/other/at-last')"
 go p
 check wait "$w"
 eq "$(cat "$T/w.out")" '' 'who merely waited'
-eq "$(result p)" 0 'the command that took its time'
+done_well p
 check test -d "$R/b/other/at-last"
 
 wait_until "! [ -e '$S/turns.json' ]"
