@@ -370,11 +370,15 @@ static bool rule_directory(struct identities *t, const struct chain *c, uint64_t
 
 static void rule_none(struct identities *t, const struct chain *c, struct identity *who)
 {
+	pid_t pgid = c->procs[0].pgid;
 	struct proc_stat leader;
 
 	who->home[0] = '\0';
-	if (c->procs[0].pgid > 0 && t->world.stat(t->world.arg, c->procs[0].pgid, &leader) == 0 &&
-	    leader.pid == c->procs[0].pgid)
+	for (unsigned i = 0; i < c->n;
+	     i++) /* most often an ancestor, which need not be read again */
+		if (c->procs[i].pid == pgid)
+			return decided(who, IDENTITY_BY_NOTHING, 3, &c->procs[i]);
+	if (pgid > 0 && t->world.stat(t->world.arg, pgid, &leader) == 0 && leader.pid == pgid)
 		decided(who, IDENTITY_BY_NOTHING, 3, &leader);
 	else
 		decided(who, IDENTITY_BY_NOTHING, 3, &c->procs[0]);

@@ -30,6 +30,8 @@
 #include "manager/session.h"
 #include "router/held.h"
 
+#define IDENTITY_NO_SESSIONS ((uint64_t)1)
+
 enum identity_by {
 	IDENTITY_BY_NOTHING,      /* rule 3 */
 	IDENTITY_BY_BACKEND,      /* rule 1: anchor is the backend of home */
@@ -61,7 +63,7 @@ struct identity_world {
 	int (*cwd)(void *arg, pid_t pid, char *buf, size_t size);
 	int (*environ)(void *arg, pid_t pid, char **data, size_t *len); /* NUL-separated; owned */
 	int (*session)(void *arg, pid_t pid, uint64_t start, char *repo_id, char *session);
-	/* Changes with what session() would say; 0: it may be about to. */
+	/* Changes with what session() would say; 0: it may be about to; IDENTITY_NO_SESSIONS: there is none. */
 	uint64_t (*session_stamp)(void *arg);
 	/* A handle that tells whether the process ended; negative: none can be had, and pid is read anew each
 	 * time. NULL: likewise, and the two others are not called. */

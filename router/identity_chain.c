@@ -208,6 +208,8 @@ int kin_session(struct kin *k, const struct proc_stat *p, uint64_t stamp, char r
 		}
 	}
 	repo_id[0] = session[0] = '\0';
+	if (stamp == IDENTITY_NO_SESSIONS)
+		return -ENOENT;
 	rc = k->world->session(k->world->arg, p->pid, p->start, repo_id, session);
 	LOCK_SCOPE(&k->lock);
 	r = find_locked(k, p->pid);

@@ -4,6 +4,8 @@
 #include <limits.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -13,7 +15,7 @@
 #include "manager/base/file.h"
 #include "router/identity.h"
 
-enum { ENVIRON_MAX = 4 << 20, HANDLES_MAX = 64, SETTLED_MS = 100 };
+enum { ENVIRON_MAX = 4 << 20, HANDLES_MAX = 64, SETTLED_MS = 100, SMALL_ENVIRON = 16 << 10 };
 
 static int world_stat(void *arg, pid_t pid, struct proc_stat *out)
 {
@@ -35,12 +37,29 @@ static int world_cwd(void *arg, pid_t pid, char *buf, size_t size)
 	return proc_cwd(pid, buf, size);
 }
 
+/* Most are small: one read, with nothing asked before or after it. */
 static int world_environ(void *arg, pid_t pid, char **data, size_t *len)
 {
-	char name[40];
+	char name[40], small[SMALL_ENVIRON];
+	ssize_t n;
 
 	snprintf(name, sizeof(name), "/proc/%d/environ", (int)pid);
-	return file_read(AT_FDCWD, name, ENVIRON_MAX, data, len);
+	{
+		CLEANUP(closep) int fd = open(name, O_RDONLY | O_CLOEXEC);
+
+		n = fd < 0 ? -1 : read(fd, small, sizeof(small));
+		if (n < 0)
+			return -errno;
+	}
+	if (n == sizeof(small))
+		return file_read(AT_FDCWD, name, ENVIRON_MAX, data, len);
+	*data = malloc((size_t)n + 1);
+	if (!*data)
+		return -ENOMEM;
+	memcpy(*data, small, (size_t)n);
+	(*data)[n] = '\0';
+	*len = (size_t)n;
+	return 0;
 }
 
 static int world_session(void *arg, pid_t pid, uint64_t start, char *repo_id, char *session)
@@ -65,7 +84,7 @@ static uint64_t world_session_stamp(void *arg)
 	if (snprintf(path, sizeof(path), "%s/sessions", c->base) >= (int)sizeof(path))
 		return 0;
 	if (stat(path, &st) < 0)
-		return errno == ENOENT ? 1 : 0;
+		return errno == ENOENT ? IDENTITY_NO_SESSIONS : 0;
 	clock_gettime(CLOCK_REALTIME, &now);
 	if ((now.tv_sec - st.st_mtim.tv_sec) * 1000 + (now.tv_nsec - st.st_mtim.tv_nsec) / 1000000 <
 	    SETTLED_MS)

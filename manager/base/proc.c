@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "manager/base/cleanup.h"
 #include "manager/base/file.h"
@@ -35,9 +36,15 @@ static int read_head(pid_t pid, const char *name, char *buf, size_t size, size_t
 	CLEANUP(closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return proc_error(-errno);
-	int r = file_read_full(fd, buf, size - 1, len);
-	buf[*len] = '\0';
-	return proc_error(r);
+	/* One read: /proc hands out all of such a file, or as much as there is room for, at once. */
+	ssize_t n;
+	while ((n = read(fd, buf, size - 1)) < 0 && errno == EINTR)
+		;
+	if (n < 0)
+		return proc_error(-errno);
+	*len = (size_t)n;
+	buf[n] = '\0';
+	return 0;
 }
 
 static int read_whole(pid_t pid, const char *name, size_t max, char **data, size_t *len)
