@@ -9,21 +9,24 @@ make_repo b
 write_config '{"lock_timeout_ms": 400, "max_turn_ms": 1, "linger_ms": 1}'
 start_mount
 check in_repo a mkdir ../b/warm
-rrm lock b -- sh -c ": >'$T/held'; while ! [ -e '$T/go' ]; do sleep 0.01; done" &
-first=$!
-wait_until '[ -e "$T/held" ]'
-# Takes the turn as soon as it has changed hands, and keeps it.
+# hold FILE UNTIL: rrm lock that says so in FILE; $holder
+hold() {
+	# shellcheck disable=SC2016
+	rrm lock b --timeout 20 -- sh -c ': >"$0"; while ! [ -e "$1" ]; do sleep 0.01; done' "$1" "$2" &
+	holder=$!
+}
 for home in a b; do
-	rm -f "$T/go2" "$T/held2"
 	: >"$R/b/f"
-	[ "$home" = a ] || { rrm lock b -- sh -c ": >'$T/held'; while ! [ -e '$T/go' ]; do sleep 0.01; done" & first=$!; wait_until '[ -e "$T/held" ]'; }
+	hold "$T/held1" "$T/go1"
+	first=$holder
+	wait_until '[ -e "$T/held1" ]'
 	in_repo "$home" python3 - "$M/b/f" "$T" >"$T/x/wrote" <<'P' &
 import os, sys, time
 file, t = sys.argv[1:]
 fd = os.open(file, os.O_WRONLY)
 open(t + "/ready", "w").close()
 data = b"x" * (512 << 20)
-total, tries = 0, 0
+total = 0
 while True:
     try:
         n = os.write(fd, data)
@@ -37,19 +40,18 @@ while True:
 P
 	writer=$!
 	wait_until '[ -e "$T/ready" ]'
-	: >"$T/go"
+	: >"$T/go1"
 	check wait "$first"
 	wait_until '[ -s "$R/b/f" ]'
-	rrm lock b --timeout 20 -- sh -c ": >'$T/held2'; while ! [ -e '$T/go2' ]; do sleep 0.01; done" &
-	second=$!
+	hold "$T/held2" "$T/go2"
 	check wait "$writer"
 	: >"$T/go2"
-	check wait "$second"
-	rm -f "$T/ready" "$T/go" "$T/held"
-	set -- $(cat "$T/x/wrote")
-	echo "$home: $*"
-	eq "$2" 16 "errno of the write after the short one, from $home"
-	[ "$1" -gt 0 ] || die 'nothing was written'
-	eq "$(stat -c %s "$R/b/f")" "$1" "what was told and what is there, from $home"
+	check wait "$holder"
+	rm -f "$T/ready" "$T"/go? "$T"/held?
+	read -r wrote errno <"$T/x/wrote"
+	echo "$home: $wrote bytes, then $errno"
+	eq "$errno" 16 "errno of the write after the short one, from $home"
+	[ "$wrote" -gt 0 ] || die 'nothing was written'
+	eq "$(stat -c %s "$R/b/f")" "$wrote" "what was told and what is there, from $home"
 done
 stop_mount
