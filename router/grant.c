@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "manager/base/clock.h"
@@ -153,13 +154,20 @@ bool grant_outrun_locked(struct router_repo *rr)
 	return true;
 }
 
-void grant_begun_locked(struct router_repo *rr, const struct actor *a)
+void grant_path_locked(struct router_repo *rr, const char *path)
+{
+	free(rr->holder_path);
+	rr->holder_path = path ? strdup(path) : NULL;
+}
+
+void grant_begun_locked(struct router_repo *rr, const struct actor *a, const char *path)
 {
 	if (rr->holder_generation == rr->turn.generation)
 		return;
 	rr->holder_generation = rr->turn.generation;
 	rr->holder = *a;
 	rr->holder_wall_ms = clock_wall_ms();
+	grant_path_locked(rr, path);
 	rr->line_changes++;
 }
 

@@ -160,6 +160,7 @@ struct router_repo {
 
 	/* The keeper's: writer.json */
 	struct actor holder; /* of the last request let through */
+	char *holder_path;   /* owned; may be NULL */
 	int64_t holder_wall_ms;
 	uint64_t holder_generation;
 	bool writer_written;
@@ -200,8 +201,9 @@ void grant_unbusy_locked(struct router_repo *rr);
 int grant_epoch_locked(struct router_repo *rr, const struct router_ticket *t, uint64_t *epoch);
 /* (drops) True when others have counted since: the present turn counts anew before it goes on. */
 bool grant_outrun_locked(struct router_repo *rr);
-/* Something of the holder has begun: remembers it for writer.json. */
-void grant_begun_locked(struct router_repo *rr, const struct actor *a);
+/* Something of the holder has begun: remembers it for writer.json. path: NULL when it is not known yet. */
+void grant_begun_locked(struct router_repo *rr, const struct actor *a, const char *path);
+void grant_path_locked(struct router_repo *rr, const char *path);
 void grant_end_locked(struct router_repo *rr, uint64_t now_ms);
 
 /* ---- await.c: another process has the turn ---- */
@@ -252,6 +254,7 @@ bool submit_take_out_locked(struct router_repo *rr, struct router_ticket *t);
 void submit_expire_locked(struct router_repo *rr, uint64_t now_ms);
 void submit_fail_all_locked(struct router_repo *rr, int error, const char *sentence);
 void ticket_free(struct router_ticket *t);
+const char *ticket_path(const struct router_ticket *t); /* NULL: not known */
 struct router_ticket *ticket_of(struct turn_request *rq);
 
 /* Makes sure that an ensure is under way for those in rr->needing. 0 or negative errno. */

@@ -11,11 +11,6 @@
 
 enum { WRITER_LIST_MAX = 100 };
 
-static const char *path_of(const struct router_ticket *t)
-{
-	return t->m ? t->m->path : t->path;
-}
-
 /* (drops) */
 static void answer_locked(struct router_repo *rr, struct router_ticket *t)
 {
@@ -28,7 +23,7 @@ static void answer_locked(struct router_repo *rr, struct router_ticket *t)
 	if (t->error != -EINTR && t->kind != TICKET_ENDPOINT && sentence[0])
 		refusals_add(rr->router->refusals, &t->pass.actor,
 			     t->m ? mutation_op_name(t->m->op) : "change", rr->info.name,
-			     path_of(t) ? path_of(t) : "", -t->error, sentence);
+			     ticket_path(t) ? ticket_path(t) : "", -t->error, sentence);
 	switch (t->kind) {
 	case TICKET_HOME:
 		t->fn.granted(t->arg, t->error, &t->pass);
@@ -102,7 +97,7 @@ static uint64_t lock_due_locked(const struct router_repo *rr, uint64_t now)
 struct snapshot {
 	struct writer holder, waiters[WRITER_LIST_MAX];
 	struct actor holder_actor, actors[WRITER_LIST_MAX];
-	char *paths[WRITER_LIST_MAX]; /* owned */
+	char *holder_path, *paths[WRITER_LIST_MAX]; /* owned */
 	bool held;
 	size_t n;
 	char branch[BRANCH_MAX];
@@ -114,7 +109,10 @@ static void snapshot_locked(struct router_repo *rr, struct snapshot *s)
 
 	s->held = rr->lock_held && rr->turn.held;
 	s->holder_actor = rr->holder;
-	s->holder = (struct writer){.actor = &s->holder_actor, .since_wall_ms = rr->holder_wall_ms};
+	s->holder_path = rr->holder_path ? strdup(rr->holder_path) : NULL;
+	s->holder = (struct writer){.actor = &s->holder_actor,
+				    .since_wall_ms = rr->holder_wall_ms,
+				    .path = s->holder_path};
 	DL_FOREACH(rr->turn.queue, rq)
 	{
 		const struct router_ticket *t = ticket_of(rq);
@@ -122,7 +120,7 @@ static void snapshot_locked(struct router_repo *rr, struct snapshot *s)
 		if (s->n == WRITER_LIST_MAX)
 			break;
 		s->actors[s->n] = t->pass.actor;
-		s->paths[s->n] = path_of(t) ? strdup(path_of(t)) : NULL;
+		s->paths[s->n] = ticket_path(t) ? strdup(ticket_path(t)) : NULL;
 		s->waiters[s->n] = (struct writer){.actor = &s->actors[s->n],
 						   .since_wall_ms = t->since_wall_ms,
 						   .path = s->paths[s->n]};
@@ -164,6 +162,7 @@ static void tend_writer_locked(struct router_repo *rr, uint64_t now)
 	pthread_mutex_unlock(&rr->lock);
 	branch_name(&rr->branch, s->branch);
 	writer_put(rr->info.state_dir, s->branch, s->held ? &s->holder : NULL, s->waiters, s->n);
+	free(s->holder_path);
 	for (size_t i = 0; i < s->n; i++)
 		free(s->paths[i]);
 	free(s);

@@ -65,6 +65,7 @@ static void repo_destroy(struct router_repo *rr)
 	turnlock_close(rr->counter);
 	homelog_free(rr->log);
 	free(rr->stuck);
+	free(rr->holder_path);
 	branch_deinit(&rr->branch);
 	repo_deinit(&rr->info);
 	thread_deinit(&rr->submit);
@@ -239,7 +240,7 @@ static int begin_home(struct router_repo *rr, struct router_pass *pass, uint64_t
 	} else if (turn_would(&rr->turn, pass->session, now_ms) &&
 		   grant_ready_locked(rr, version, false, now_ms) &&
 		   turn_try(&rr->turn, pass->session, now_ms)) {
-		grant_begun_locked(rr, &pass->actor);
+		grant_begun_locked(rr, &pass->actor, NULL);
 		verdict = ROUTER_HOME;
 	}
 	pthread_mutex_unlock(&rr->lock);
@@ -298,6 +299,8 @@ void router_end(struct router *r, const struct router_pass *pass, const struct r
 	if (pass->borrowed && !look)
 		return;
 	pthread_mutex_lock(&rr->lock);
+	if (!pass->borrowed && !rr->holder_path && note && pass->note_path)
+		grant_path_locked(rr, note->path);
 	if (!pass->borrowed)
 		grant_end_locked(rr, now_ms);
 	if (look) {

@@ -22,6 +22,11 @@ struct router_ticket *ticket_of(struct turn_request *rq)
 	return (struct router_ticket *)(void *)rq;
 }
 
+const char *ticket_path(const struct router_ticket *t)
+{
+	return t->m ? t->m->path : t->path;
+}
+
 void ticket_free(struct router_ticket *t)
 {
 	if (!t)
@@ -347,7 +352,7 @@ static void run_locked(struct router_repo *rr, struct router_ticket *t)
 	stop_point("turn-taken");
 	circle_leave_locked(rr, t);
 	if (!t->borrowed && !t->flying)
-		grant_begun_locked(rr, &t->pass.actor);
+		grant_begun_locked(rr, &t->pass.actor, ticket_path(t));
 	if (t->kind == TICKET_MUTATION) {
 		run_mutation_locked(rr, t);
 		return;

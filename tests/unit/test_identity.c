@@ -684,6 +684,29 @@ static void strange_bytes_of_a_session_stay_printable(void **state)
 	assert_string_equal(who_is(20).session, "a_b_\"c");
 }
 
+static void sessions_not_used_for_longest_are_forgotten(void **state)
+{
+	char home[REPO_ID_MAX], session[SESSION_ID_MAX], name[20];
+	struct sessions *s = NULL;
+	uint32_t kept, lost, again;
+
+	assert_int_equal(sessions_new(&s), 0);
+	lost = sessions_intern(s, "web-1", "lost");
+	kept = sessions_intern(s, "web-1", "kept");
+	for (int i = 0; i < SESSIONS_MAX; i++) {
+		snprintf(name, sizeof(name), "s%d", i);
+		sessions_intern(s, "", name);
+		assert_int_equal(sessions_lookup(s, kept, home, session), 0);
+	}
+	assert_string_equal(session, "kept");
+	assert_int_equal(sessions_lookup(s, lost, home, session), -ENOENT);
+	again = sessions_intern(s, "web-1", "lost");
+	assert_true(again > SESSIONS_MAX);
+	assert_int_equal(sessions_lookup(s, again, home, session), 0);
+	assert_string_equal(session, "lost");
+	sessions_free(s);
+}
+
 static void sessions_are_numbers_and_back(void **state)
 {
 	char home[REPO_ID_MAX], session[SESSION_ID_MAX];
@@ -898,6 +921,7 @@ int main(void)
 		T(many_callers_do_not_grow_the_cache_without_bound),
 		T(strange_bytes_of_a_session_stay_printable),
 		T(sessions_are_numbers_and_back),
+		T(sessions_not_used_for_longest_are_forgotten),
 		tmp_test(a_backend_writes_for_the_session_that_was_announced),
 		tmp_test(what_is_announced_is_for_no_one_else),
 		tmp_test(a_damaged_announcement_is_none),

@@ -44,6 +44,25 @@ if [ "$(id -u)" = 0 ]; then
 	in_repo a unshare -p -f sh -c 'echo x >../b/by-another-namespace'
 	wait_until "[ \"\$(audit_count b '.path == \"by-another-namespace\"')\" -ge 1 ]"
 	eq "$(audit b 'select(.path == "by-another-namespace") | .actor.home' | sort -u)" "$a" 'from another pid namespace'
+	# Its pid is nothing to us at all: the kernel says 0.
+	# shellcheck disable=SC2016
+	in_repo a unshare -p -f --mount-proc sh -c 'exec setsid -w sh -c "echo x >../b/deeper"'
+	wait_until "[ \"\$(audit_count b '.path == \"deeper\"')\" -ge 1 ]"
+	# One pid, two processes: the first at home in a, the second in b.
+	in_repo a sh -c 'echo x >../b/first-of-pid; echo $$ >"$0"' "$T/x/pid"
+	pid=$(cat "$T/x/pid")
+	# shellcheck disable=SC2016
+	perl -MPOSIX -e 'my ($pid, $dir) = @ARGV;
+		for (1 .. 2000) {
+			open(my $l, ">", "/proc/sys/kernel/ns_last_pid") or die $!; syswrite($l, $pid - 1); close $l;
+			my $c = fork; die $! unless defined $c;
+			if ($c == 0) { exit 1 if $$ != $pid; POSIX::setsid(); chdir $dir or die; open(my $f, ">", "second-of-pid") or die $!; exit 0 }
+			waitpid($c, 0); exit 0 if $c == $pid;
+		}
+		die "pid $pid was not to be had"' "$pid" "$M/b" || die 'the pid was not given again'
+	wait_until "grep -q second-of-pid '$(state_dir b)/home.jsonl' 2>/dev/null"
+	eq "$(audit b 'select(.path == "first-of-pid") | .actor.home' | sort -u)" "$a" 'the first of a pid'
+	eq "$(audit_count b '.path == "second-of-pid"')" 0 'the second of a pid is at home, and foreign it was not'
 fi
 wait_until "[ \"\$(audit_count b '.path == \"gone\"')\" -ge 1 ]"
 for f in by-a-thread gone; do

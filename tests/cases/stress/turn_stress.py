@@ -398,9 +398,10 @@ def check_readers():
         m, p = r["mount"], r["real"]
         print(f"reads {name}: p99 {m['p99']} us in the mount, {p['p99']} us in the real tree: x{m['p99'] / max(1, p['p99']):.2f};"
               f" longest {m['max']} us, {p['max']} us")
-    of_writers = (busy["mount"]["p99"] / max(1, busy["real"]["p99"])) / (quiet["mount"]["p99"] / max(1, quiet["real"]["p99"]))
-    print(f"what writers cost readers of the mount more than others, p99: x{of_writers:.2f}, goal 1.5")
-    if of_writers > 1.5 and busy["mount"]["p99"] > 1.5 * busy["real"]["p99"]:
+    of_writers = busy["mount"]["p99"] / max(1, quiet["mount"]["p99"])
+    of_load = busy["real"]["p99"] / max(1, quiet["real"]["p99"])  # what the processors being busy costs anybody
+    print(f"p99 of readers with writers and without: x{of_writers:.2f} (x{of_load:.2f} in the real tree), goal 1.5")
+    if of_writers > 1.5 * max(1, of_load) * (1 if slow == 1 else 2):
         bad("readers were kept waiting by writers")
     if busy["mount"]["max"] > max(2e6 * slow, 3 * busy["real"]["max"]):
         bad("a reader waited")

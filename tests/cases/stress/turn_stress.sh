@@ -1,7 +1,7 @@
 #!/bin/sh
 # 64 writers in 16 repositories, at home and across, under rrm lock and by rrm write, while writers, holders of
 # turns and backends are killed and branches are switched: nothing is torn, lost or doubled, no two write sessions
-# of a branch overlap, every call ends, readers do not wait. RRM_STRESS_S: how long (default 40; by hand 300).
+# of a branch overlap, every call ends, readers do not wait. RRM_STRESS_S: how long (default 30; by hand 300).
 # timeout: 900
 . "${0%/*}/../lib.sh"
 write_config '{"start_timeout_ms": 60000}'
@@ -26,7 +26,7 @@ slow=1
 ! ldd "$(command -v rrm)" | grep -q 'lib[at]san' || slow=4
 start_mount
 stress() {
-	python3 "$case_dir/turn_stress.py" "$M" "$R" "$S" "$T/tmp" "${RRM_STRESS_S-40}" "$slow" "$1"
+	python3 "$case_dir/turn_stress.py" "$M" "$R" "$S" "$T/tmp" "${RRM_STRESS_S-30}" "$slow" "$1"
 }
 check stress run
 wait_until "! [ -e '$S/turns.json' ]" 60
