@@ -51,6 +51,7 @@ void grant_taken_locked(struct router_repo *rr, uint64_t version, const char *na
 bool grant_ready_locked(struct router_repo *rr, uint64_t version, bool mark, uint64_t now_ms)
 {
 	char name[BRANCH_MAX];
+	bool away = rr->away_left > 0;
 	int rc = 0;
 
 	if (rr->lock_held && rr->branch_version == version)
@@ -64,10 +65,18 @@ bool grant_ready_locked(struct router_repo *rr, uint64_t version, bool mark, uin
 	version = branch_name(&rr->branch, name);
 	if (!rr->file)
 		rc = turnlock_open(&rr->file, rr->info.state_dir, NULL);
-	if (rc == 0)
+	/* On a busy machine who was given way to may take its time to run. */
+	away = away && rc == 0 && turnlock_awaited(rr->file, name);
+	if (rc == 0 && !away)
 		rc = turnlock_try(rr->file, name, mark);
 	pthread_mutex_lock(&rr->lock);
-	if (rc == -EAGAIN) {
+	rr->away_left = away ? rr->away_left - 1 : 0;
+	if (away) {
+		rr->lock_not_before_ms = now_ms + ROUTER_LOCK_AWAY_MS;
+		rc = -EAGAIN;
+		if (rr->turn.held)
+			turn_drop(&rr->turn);
+	} else if (rc == -EAGAIN) {
 		rr->lock_marked = mark;
 		if (rr->turn.held)
 			turn_drop(&rr->turn);

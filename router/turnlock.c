@@ -300,6 +300,13 @@ bool turnlock_taken(const struct turnlock *l, const char *branch)
 	return met(l->fd, F_WRLCK, r.begin, r.len);
 }
 
+bool turnlock_awaited(const struct turnlock *l, const char *branch)
+{
+	struct range r = range_of(branch);
+
+	return !turnlock_taken(l, branch) && met(l->fd, F_WRLCK, r.begin + MARK_DISTANCE, r.len);
+}
+
 /* 0 when the text is no number. */
 static uint64_t parse_counter(char *text)
 {

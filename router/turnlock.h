@@ -50,6 +50,9 @@ bool turnlock_held(const struct turnlock *l);
 /* True when another process waits for what l holds. */
 bool turnlock_wanted(const struct turnlock *l);
 
+/* True when the turn of branch is free, and another process waits for it: it was woken, and has not run yet. */
+bool turnlock_awaited(const struct turnlock *l, const char *branch);
+
 /* True when somebody else holds the turn of branch (NULL: of any branch) this moment. */
 bool turnlock_taken(const struct turnlock *l, const char *branch);
 

@@ -1,6 +1,7 @@
 #!/bin/sh
-# What write turns cost: foreign writes a second against the number of writers, the hand-over of a free turn,
-# home writes with somebody who wants the turn now and then. No time decides here.
+# What write turns cost: foreign writes a second against the number of writers and how long each takes, readers
+# beside them, the hand-over of a free turn, home writes with somebody who wants the turn now and then. No time decides
+# here.
 #
 #	sh turns.sh RRM_BENCH_TURNS [--smoke]      programs on PATH: rrm, rrm-mount, rrm-workload
 set -eu
@@ -40,9 +41,10 @@ rrm-mount "$M"
 at() {
 	setsid -w sh -c 'cd "$1" && shift && exec "$@"' sh "$@"
 }
-# writes MS FILE: how many of 1 KiB each end in that time
-writes='use Time::HiRes "time"; my ($ms, $file) = @ARGV; my ($n, $x) = (0, "x" x 1024); my $end = time + $ms / 1000;
-	while (time < $end) { open(my $f, "+<", $file) or die "$file: $!"; syswrite($f, $x) or die $!; close $f or die $!; $n++ } print "$n\n"'
+# writes MS FILE: how long each of 1 KiB takes that begins in that time, in us
+writes='use Time::HiRes "time"; my ($ms, $file) = @ARGV; my ($x, @t) = ("x" x 1024); my $end = time + $ms / 1000;
+	while ((my $b = time) < $end) { open(my $f, "+<", $file) or die "$file: $!"; syswrite($f, $x) or die $!; close $f or die $!;
+	push @t, int(1e6 * (time - $b)) } print "$_\n" for @t'
 for r in $repos; do
 	for w in $(seq 64); do
 		: >"$T/r/$r/f$w"
@@ -51,23 +53,53 @@ for r in $repos; do
 done
 
 echo
-printf '%-46s %10s %10s\n' 'foreign writes of 1 KiB a second' 'one branch' '16 repos'
+printf '%-30s %10s %23s   %10s %23s\n' 'foreign writes of 1 KiB' 'one branch' '(p50, p99, longest, ms)' '16 repos' '(p50, p99, longest, ms)'
 for w in $writers; do
 	for spread in 1 16; do
-		: >"$T/n"
 		jobs=
 		for i in $(seq "$w"); do
-			at "$M/home" perl -e "$writes" "$ms" "$M/$(printf 'r%02d' $((i % spread)))/f$i" >>"$T/n" &
+			at "$M/home" perl -e "$writes" "$ms" "$M/$(printf 'r%02d' $((i % spread)))/f$i" >"$T/n$i" &
 			jobs="$jobs $!"
 		done
 		for j in $jobs; do
 			wait "$j"
 		done
-		eval "s$spread=$(awk -v ms="$ms" '{ s += $1 } END { printf "%.0f", s * 1000 / ms }' "$T/n")"
+		cat "$T"/n[0-9]* >"$T/n"
+		rm "$T"/n[0-9]*
+		eval "s$spread='$(sort -n "$T/n" | awk -v ms="$ms" '{ t[NR] = $1 / 1000 }
+			function at(p) { return t[int(p * (NR - 1)) + 1] }
+			END { printf "%7.0f /s (%6.1f %6.1f %6.1f)", NR * 1000 / ms, at(0.5), at(0.99), t[NR] }')'"
 	done
 	# shellcheck disable=SC2154 # s1, s16: by eval
-	printf '%-46s %10s %10s\n' "  $w writers" "$s1" "$s16"
+	printf '%-30s %s   %s\n' "  $w writers" "$s1" "$s16"
 done
+
+# reads MS TREE: p99 of open, read and close of a file that the kernel knows, in us. (Perl's open would ask the mount
+# whether it is a terminal.)
+reads='import os, sys, time
+ms, tree, t = float(sys.argv[1]), sys.argv[2], []
+end = time.monotonic() + ms / 1000
+while (b := time.monotonic()) < end:
+	fd = os.open(f"{tree}/r{len(t) % 16:02}/README.md", os.O_RDONLY); os.read(fd, 4096); os.close(fd)
+	t.append(time.monotonic() - b)
+	if len(t) % 16 == 0: time.sleep(0.0005)
+t.sort(); print(round(1e6 * t[len(t) * 99 // 100], 1))'
+python3 -c "$reads" "$ms" "$M" >/dev/null
+quiet=$(python3 -c "$reads" "$ms" "$M")
+quiet_real=$(python3 -c "$reads" "$ms" "$T/r")
+jobs=
+for i in $(seq 16); do
+	at "$M/home" perl -e "$writes" $((3 * ms)) "$M/$(printf 'r%02d' $((i % 16)))/f$i" >/dev/null &
+	jobs="$jobs $!"
+done
+busy=$(python3 -c "$reads" "$ms" "$M")
+busy_real=$(python3 -c "$reads" "$ms" "$T/r")
+for j in $jobs; do
+	wait "$j"
+done
+echo
+awk -v a="$quiet" -v b="$busy" -v c="$quiet_real" -v d="$busy_real" 'BEGIN {
+	printf "%-46s %6.1f us alone, %6.1f us beside 16 writers: x%.2f  goal 1.5 (real tree: x%.2f)\n", "read in the mount, p99", a, b, b / a, d / c }'
 
 # One writer with a pause longer than linger after each write; then two in turn, so that each write takes the turn
 # from the other one, who has not used it for a while.

@@ -64,6 +64,57 @@ static void a_busy_holder_gives_way_to_another_process(void **state)
 	turnlock_close(other);
 }
 
+static _Atomic bool enough;
+
+static void *write_without_end(void *arg)
+{
+	uint32_t s = session("web-1", "s1");
+
+	while (!atomic_load(&enough)) {
+		struct call c = {.over = false};
+		int verdict = begin(s, &c.pass);
+
+		if (verdict == ROUTER_HOME) {
+			router_end(r, &c.pass, NULL);
+			continue;
+		}
+		assert_int_equal(verdict, ROUTER_WAIT);
+		assert_int_equal(router_wait(r, &c.pass,
+					     &(struct router_note){.op = MUTATION_WRITE}, granted,
+					     &c, NULL),
+				 0);
+		await(&c.over);
+	}
+	return NULL;
+}
+
+/* It was told that the turn is free, and the machine let it run 100 ms later: the turn is still free. */
+static void who_was_given_way_to_is_waited_for(void **state)
+{
+	struct turnlock *other;
+	unsigned tries = 0;
+	pthread_t writer;
+
+	config.max_turn_ms = 100;
+	restart(state);
+	enough = false;
+	assert_int_equal(turnlock_open(&other, router_repo_info(web)->state_dir, NULL), 0);
+	assert_int_equal(pthread_create(&writer, NULL, write_without_end, NULL), 0);
+	while (turnlock_try(other, "main", true) == 0) {
+		turnlock_release(other);
+		sched_yield();
+	}
+	do {
+		while (turnlock_taken(other, "main"))
+			usleep(100);
+		usleep(100000);
+	} while (turnlock_try(other, "main", true) != 0 && ++tries < 100);
+	assert_in_range(tries, 0, 20);
+	enough = true;
+	turnlock_close(other);
+	pthread_join(writer, NULL);
+}
+
 static void a_waiter_that_gave_up_leaves_no_mark(void **state)
 {
 	struct call c = {.over = false};
@@ -436,6 +487,7 @@ int main(void)
 		T(the_file_lock_is_held_in_the_turn_and_given_back_when_idle),
 		T(another_process_is_waited_for),
 		T(a_busy_holder_gives_way_to_another_process),
+		T(who_was_given_way_to_is_waited_for),
 		T(a_waiter_that_gave_up_leaves_no_mark),
 		T(a_switched_branch_is_another_turn),
 		T(a_turn_that_another_branch_outran_counts_anew),
