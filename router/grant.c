@@ -95,6 +95,7 @@ void grant_release_locked(struct router_repo *rr)
 	turn_drop(&rr->turn);
 	rr->lock_held = false;
 	rr->giving_way = false;
+	rr->away_left = ROUTER_LOCK_AWAY_TIMES;
 	rr->lock_busy = true;
 	pthread_mutex_unlock(&rr->lock);
 	stop_point("turn-release");

@@ -33,8 +33,8 @@
 
 enum {
 	ROUTER_THREAD_IDLE_MS = 10000, /* a thread without work ends; router_hooks.idle_ms */
-	ROUTER_LOCK_AWAY_MS = 12,      /* after giving way: more than it takes to wake another, */
-	ROUTER_LOCK_AWAY_TIMES = 40,   /* and again so often at most, while that one has not come */
+	ROUTER_LOCK_AWAY_MS = 12,      /* after giving way: more than it takes to wake another */
+	ROUTER_LOCK_AWAY_TIMES = 40,   /* so often at most, while who waits has not come for it */
 	ROUTER_POKE_MS = 1,            /* until the await thread has noticed */
 	ROUTER_CIRCLE_MS = 20,         /* a wait under an explicit turn is looked at after this */
 	ROUTER_STUCK_MS = 20, /* while another process has the turn explicitly: see circle.c */
@@ -145,7 +145,7 @@ struct router_repo {
 	bool giving_way; /* another process waits too long: no new change begins */
 	uint64_t lock_since_ms;
 	uint64_t lock_not_before_ms;
-	unsigned away_left;      /* we gave way, and have not seen yet that another one took it */
+	unsigned away_left;      /* it was given back, and perhaps to one who has not come yet */
 	uint64_t wanted_at_ms;   /* when to look for waiters of other processes again */
 	uint64_t branch_version; /* of branch_held */
 	char branch_held[BRANCH_MAX];

@@ -49,7 +49,6 @@ static void tend_lock_locked(struct router_repo *rr, uint64_t now)
 {
 	if (quiet_locked(rr) && rr->giving_way) {
 		rr->lock_not_before_ms = now + ROUTER_LOCK_AWAY_MS;
-		rr->away_left = ROUTER_LOCK_AWAY_TIMES;
 		grant_release_locked(rr);
 	} else if (quiet_locked(rr) && !rr->turn.queue && turn_idle(&rr->turn, now)) {
 		grant_release_locked(rr);
