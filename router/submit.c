@@ -123,12 +123,14 @@ void submit_place_locked(struct router_repo *rr, struct router_ticket *t)
 
 static void set_busy(struct router_repo *rr, struct router_ticket *t)
 {
-	char who[300];
+	char who[300], since[CLOCK_ISO_LEN];
 
 	if (rr->turn.held)
-		snprintf(who, sizeof(who), "%s pid %d of %s",
+		snprintf(who, sizeof(who), "%s pid %d of %s (session %s) since %s%s%s",
 			 rr->holder.comm[0] ? rr->holder.comm : "a process", (int)rr->holder.pid,
-			 rr->holder.home[0] ? rr->holder.home : "no repository");
+			 rr->holder.home[0] ? rr->holder.home : "no repository", rr->holder.session,
+			 clock_iso(since, rr->holder_wall_ms), rr->holder_path ? " for " : "",
+			 rr->holder_path ? rr->holder_path : "");
 	else
 		writer_describe(rr->info.state_dir, who, sizeof(who));
 	err_set(&t->sentence, -EBUSY,

@@ -277,7 +277,8 @@ static void waiting_behind_a_hung_gateway_is_bounded(void **state)
 	text = router_errors(r);
 	assert_non_null(
 		strstr(text, "web/b: EBUSY: the write turn of web was not free within 60 ms"));
-	assert_non_null(strstr(text, "of api-2 has it"));
+	assert_non_null(strstr(text, "of api-2 (session s2) since 2"));
+	assert_non_null(strstr(text, " for a has it; try again later"));
 	free(text);
 	set(&send_blocked, false);
 	await(&blocker.over);

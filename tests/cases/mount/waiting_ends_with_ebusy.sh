@@ -13,7 +13,10 @@ begun=$(date +%s)
 fails_with 'busy' in_repo a perl -e 'mkdir "../b/d" or die lc $!'
 fails_with 'busy' in_repo b perl -e 'mkdir "d" or die lc $!'
 [ $(($(date +%s) - begun)) -le 10 ] || die 'EBUSY took too long'
-grep -q 'EBUSY' "$M/.rrm/errors" || die "errors: $(cat "$M/.rrm/errors")"
+for words in 'mkdir b/d: EBUSY: the write turn of b was not free within 300 ms' 'sh pid' ' since 20' 'try again later'; do
+	grep EBUSY "$M/.rrm/errors" | grep -qF -e "$words" || die "no '$words' in errors: $(cat "$M/.rrm/errors")"
+done
+grep -q 'change b/d: EBUSY' "$M/.rrm/errors" || die "no path of who waits at home: $(cat "$M/.rrm/errors")"
 : >"$T/release"
 check wait "$holder"
 refuse test -e "$R/b/d"
