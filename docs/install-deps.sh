@@ -81,7 +81,7 @@ if [ "$tests" = yes ]; then
 	want_packages libcmocka-dev dpkg-dev systemd
 	want_commands spin:spin clang:clang clang-format:clang-format clang-tidy:clang-tidy cppcheck:cppcheck \
 		shellcheck:shellcheck rg:ripgrep tmux:tmux strace:strace curl:curl jq:jq sqlite3:sqlite3 \
-		setfattr:attr setfacl:acl useradd:passwd unshare:util-linux setpriv:util-linux \
+		fio:fio stress-ng:stress-ng setfattr:attr setfacl:acl useradd:passwd unshare:util-linux setpriv:util-linux \
 		zsh:zsh fish:fish less:less mandoc:mandoc groff:groff-base col:bsdextrautils chromium:chromium \
 		ps:procps ip:iproute2 rsync:rsync node:nodejs npm:npm python3:python3
 fi

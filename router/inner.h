@@ -43,6 +43,7 @@ enum {
 				* who waits for another process whether HEAD names another branch */
 	ROUTER_WRITER_MS = 50, /* writer.json at most this often */
 	ROUTER_ATTEMPTS = 8,   /* sends of one mutation */
+	ROUTER_EINTR_MS = 100, /* a signal that its writer handles ends a wait after this */
 };
 
 /* What tests replace. */
@@ -97,6 +98,7 @@ struct router_ticket {
 	struct claim *claim; /* owned; turns.json says that it waits */
 	bool looked;         /* whether that is part of a circle, */
 	uint64_t looked_version; /* with that branch */
+	bool interrupted;        /* its deadline is for EINTR */
 	unsigned attempts, late;
 	uint64_t submitted_us, give_up_ms;
 	int64_t since_wall_ms;

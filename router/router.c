@@ -387,8 +387,17 @@ void router_cancel(struct router *r, struct router_ticket *t)
 
 	pthread_mutex_lock(&rr->lock);
 	/* One that was sent before may have been applied: its end decides. */
-	if (!t->sent && submit_take_out_locked(rr, t))
-		submit_fail_locked(rr, t, -EINTR, NULL);
+	if (!t->sent && (t->place != TICKET_TURN || proc_dying(t->pass.actor.pid))) {
+		if (submit_take_out_locked(rr, t))
+			submit_fail_locked(rr, t, -EINTR, NULL);
+	} else if (!t->sent) {
+		/* A plain file system would not even notice: only a wait that lasts is cut short. */
+		uint64_t at = clock_mono_ms() + ROUTER_EINTR_MS;
+		t->interrupted = true;
+		if (at < t->rq.deadline_ms)
+			t->rq.deadline_ms = at;
+		thread_wake_locked(&rr->keeper, t->rq.deadline_ms);
+	}
 	pthread_mutex_unlock(&rr->lock);
 }
 

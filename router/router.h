@@ -109,7 +109,8 @@ int router_submit(struct router *r, const struct router_pass *pass, struct mutat
 
 /*
  * The caller was interrupted: a request that still waits (for the turn, for the backend) ends with
- * -EINTR and is not applied; one already sent goes on. Safe with a ticket that is ending this moment
+ * -EINTR and is not applied, at once when the caller is dying, else when the turn has not come within ROUTER_EINTR_MS;
+ * one already sent goes on. Safe with a ticket that is ending this moment
  * on another thread as long as done()/granted() has not returned: the FUSE side guards that.
  */
 void router_cancel(struct router *r, struct router_ticket *ticket);

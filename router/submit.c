@@ -148,6 +148,10 @@ void submit_expire_locked(struct router_repo *rr, uint64_t now_ms)
 
 		t->place = TICKET_NOWHERE;
 		rr->line_changes++;
+		if (t->interrupted) {
+			submit_fail_locked(rr, t, -EINTR, NULL);
+			continue;
+		}
 		if (!rr->turn.held) {
 			/* Another process has it: its name is in a file. */
 			pthread_mutex_unlock(&rr->lock);

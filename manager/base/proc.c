@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -146,6 +147,18 @@ bool proc_alive(pid_t pid, uint64_t start)
 {
 	struct proc_stat st;
 	return proc_stat(pid, &st) == 0 && st.start == start && st.state != 'Z' && st.state != 'X';
+}
+
+bool proc_dying(pid_t pid)
+{
+	char buf[STATUS_MAX];
+	size_t len;
+	if (pid <= 0 || read_head(pid, "status", buf, sizeof(buf), &len) < 0)
+		return true;
+	const char *line = strstr(buf, "\nSigPnd:");
+	if (!line)
+		return true;
+	return strtoull(line + strlen("\nSigPnd:"), NULL, 16) >> (SIGKILL - 1) & 1;
 }
 
 int proc_cwd(pid_t pid, char *buf, size_t size)

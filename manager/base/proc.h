@@ -28,6 +28,10 @@ int proc_tgid(pid_t tid, pid_t *tgid);
 /* True when pid lives (not a zombie) and started at start. */
 bool proc_alive(pid_t pid, uint64_t start);
 
+/* True when pid is gone or SIGKILL waits for it (any signal that ends a process becomes one), and when that cannot be
+ * told. A signal that the process handles is none. */
+bool proc_dying(pid_t pid);
+
 /* Working directory as text (readlink of /proc/<pid>/cwd; never touches that directory). */
 int proc_cwd(pid_t pid, char *buf, size_t size);
 

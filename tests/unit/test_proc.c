@@ -109,6 +109,21 @@ static void a_zombie_is_not_alive_and_a_reaped_process_is_gone(void **state)
 	assert_int_equal(proc_groups(c.pid, &groups, &n), -ESRCH);
 }
 
+static void a_signal_that_is_handled_kills_nobody(void **state)
+{
+	sigset_t set, old;
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &set, &old); /* the child has it pending */
+	struct child c = start_child("waits");
+	assert_int_equal(kill(c.pid, SIGUSR1), 0);
+	assert_false(proc_dying(c.pid));
+	sigprocmask(SIG_SETMASK, &old, NULL);
+	end_child(&c);
+	assert_true(proc_dying(c.pid));
+	assert_true(proc_dying(0));
+}
+
 static void pids_that_cannot_be_are_no_process(void **state)
 {
 	struct proc_stat st;
@@ -298,6 +313,7 @@ int main(void)
 		cmocka_unit_test(a_process_finds_itself),
 		cmocka_unit_test(a_name_with_parentheses_and_blanks_hides_nothing),
 		cmocka_unit_test(a_zombie_is_not_alive_and_a_reaped_process_is_gone),
+		cmocka_unit_test(a_signal_that_is_handled_kills_nobody),
 		cmocka_unit_test(pids_that_cannot_be_are_no_process),
 		cmocka_unit_test(a_thread_belongs_to_its_process),
 		cmocka_unit_test(directory_program_and_command_line_are_read),
