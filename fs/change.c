@@ -279,7 +279,7 @@ static void reply(struct change *c, int rc)
 	if (sent == -ENOENT) { /* the caller is gone: nobody will ever send FORGET or RELEASE */
 		lookup_forget(c->o, c->out.e.ino, 1);
 		if ((c->kind == CHANGE_CREATE || c->kind == CHANGE_TMPFILE) && c->fi.fh)
-			change_handle_free(c->o, change_handle_of(&c->fi));
+			change_handle_free(c->o, change_handle_of(c->o, &c->fi));
 	}
 }
 
@@ -539,7 +539,7 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 		.size = size,
 		.off = off,
 		.flags = fi->writepage ? 0 : fi->flags & O_APPEND,
-		.handle = change_handle_of(fi),
+		.handle = change_handle_of(overlay_of(req), fi),
 	};
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
 	c.kill_suidgid = fi->kill_suidgid;
@@ -556,7 +556,7 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 	struct change c = {.kind = CHANGE_SETATTR,
 			   .attr = *attr,
 			   .to_set = to_set,
-			   .handle = change_handle_of(fi)};
+			   .handle = change_handle_of(overlay_of(req), fi)};
 	c.kill_suidgid = fuse_req_ctx(req)->uid != 0;
 	if (start(&c, req, ino, 0))
 		run(&c);
@@ -636,7 +636,7 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, of
 			   .off = off,
 			   .length = length,
 			   .flags = mode,
-			   .handle = change_handle_of(fi)};
+			   .handle = change_handle_of(overlay_of(req), fi)};
 	if (start(&c, req, ino, 0))
 		run(&c);
 }
@@ -652,7 +652,7 @@ static void op_copy_file_range(fuse_req_t req, fuse_ino_t from, off_t off_from,
 			   .off = off_to,
 			   .length = (off_t)len,
 			   .flags = flags,
-			   .handle = change_handle_of(fi_to)};
+			   .handle = change_handle_of(overlay_of(req), fi_to)};
 	c.kill_suidgid = fuse_req_ctx(req)->uid != 0;
 	if (!c.source)
 		reply_err(req, -EOPNOTSUPP); /* the kernel then reads and writes itself */

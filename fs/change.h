@@ -8,6 +8,8 @@
 #pragma once
 #include <pthread.h>
 
+#include <uthash.h>
+
 #include "fs/fdcache.h"
 #include "fs/lookup.h"
 #include "fs/overlay.h"
@@ -31,27 +33,32 @@ enum change_kind {
 };
 
 /*
- * What CREATE made and RELEASE ends: fi->fh is its address. Only for a file whose mode forbids what its
+ * What CREATE made and RELEASE ends: fi->fh is its number. Only for a file whose mode forbids what its
  * maker may do with it through the descriptor that made it. Other opens have no handle (FUSE.md).
  */
 struct change_handle {
-	struct change_handle *next, **at; /* overlay.handles */
+	uint64_t id;
+	UT_hash_handle hh; /* overlay.handles */
 	int fd;                           /* home: the creating descriptor; -1 for a foreign file */
-	struct router_pass pass;          /* foreign: whose it was */
+	int kept;                         /* where the estate has it */
+	struct router_pass pass;          /* foreign: whose it was; empty when that server died */
 };
 
 struct change;
 
 /* handle.c. NULL: the file was not made by this open, or needs none. */
-struct change_handle *change_handle_of(const struct fuse_file_info *fi);
+struct change_handle *change_handle_of(struct overlay *o, const struct fuse_file_info *fi);
 void change_handle_free(struct overlay *o, struct change_handle *h); /* NULL is fine */
 
 /* The descriptor that made the file at home, when the handle keeps it; -1: open it. */
-int change_made_fd(const struct fuse_file_info *fi);
+int change_made_fd(struct overlay *o, const struct fuse_file_info *fi);
 
 /* Makes the handle of a file that c created and puts it into the reply; fd is taken over when there is
  * memory: NULL otherwise. */
 struct change_handle *change_handle_new(struct change *c, int fd);
+
+/* Takes over those that a server before us made. */
+void change_handles_adopt(struct overlay *o);
 
 /* Ends those whose files are still open when the mount ends. */
 void change_handles_free(struct overlay *o);

@@ -12,6 +12,7 @@
 
 #include <uthash.h>
 
+#include "fs/estate.h"
 #include "fs/invalidate.h"
 #include "fs/lookup.h"
 #include "fs/registry_watch.h"
@@ -58,6 +59,29 @@ struct coherence {
 	uint64_t removals[REMOVALS]; /* protected by lock: hashes of own removals */
 };
 
+static void adopt_watch(struct node *n, void *arg)
+{
+	struct coherence *c = arg;
+	struct watch *w = NULL;
+	int wd = n->wd;
+	if (wd == -2)
+		n->wd = -1; /* perhaps there is one now */
+	if (wd < 0)
+		return;
+	HASH_FIND_INT(c->watches, &wd, w);
+	if (!w)
+		w = calloc(1, sizeof(*w));
+	if (!w) {
+		n->wd = -1;
+		return;
+	}
+	bool known = w->node;
+	w->wd = wd;
+	w->node = node_id(n);
+	if (!known)
+		HASH_ADD_INT(c->watches, wd, w);
+}
+
 int coherence_new(struct overlay *o, struct coherence **out, struct err *e)
 {
 	struct coherence *c = calloc(1, sizeof(*c));
@@ -65,7 +89,10 @@ int coherence_new(struct overlay *o, struct coherence **out, struct err *e)
 		return -ENOMEM;
 	c->o = o;
 	pthread_mutex_init(&c->lock, NULL);
-	c->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	c->inotify = o->estate->inotify;
+	if (c->inotify < 0)
+		c->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	o->estate->inotify = c->inotify;
 	int made = registry_watch_new(&c->registry);
 	c->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (c->inotify < 0 || made < 0 || c->wake < 0) {
@@ -75,6 +102,7 @@ int coherence_new(struct overlay *o, struct coherence **out, struct err *e)
 		coherence_free(c);
 		return rc;
 	}
+	nodes_each(o->nodes, adopt_watch, c);
 	*out = c;
 	return 0;
 }
@@ -111,6 +139,7 @@ struct coherence *coherence_free(struct coherence *c)
 	}
 	free_pending(&c->pending);
 	free_pending(&c->posted);
+	c->o->estate->inotify = -1;
 	closep(&c->inotify);
 	c->registry = registry_watch_free(c->registry);
 	closep(&c->wake);

@@ -19,6 +19,7 @@
 
 #include "fs/overlay.h"
 
+/* Takes over the watches of the server before us, with all that happened since (struct estate). */
 int coherence_new(struct overlay *o, struct coherence **out, struct err *e);
 int coherence_start(struct overlay *o, struct err *e); /* starts the thread */
 void coherence_stop(struct coherence *c);              /* ends it; NULL is fine */

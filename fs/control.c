@@ -11,6 +11,7 @@
 
 #include <uthash.h>
 
+#include "fs/estate.h"
 #include "fs/lookup.h"
 #include "fs/repos.h"
 #include "manager/base/cleanup.h"
@@ -105,7 +106,7 @@ static int stats_json(struct overlay *o, cJSON **out)
 	cJSON *requests = cJSON_AddObjectToObject(j, "requests");
 	nodes_stats(o->nodes, &ns);
 	for (size_t i = 0; i < sizeof(opcodes) / sizeof(opcodes[0]); i++) {
-		uint64_t n = o->requests[opcodes[i].opcode];
+		uint64_t n = o->estate->requests[opcodes[i].opcode];
 		if (n)
 			json_add_int(requests, opcodes[i].name, (int64_t)n);
 	}

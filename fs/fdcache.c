@@ -27,6 +27,7 @@ struct slot {
 	int fd;
 	uint32_t users;
 	bool used, pinned;
+	int kept; /* where the estate has it; of a pinned one */
 	bool doomed; /* its node went while it was in use */
 	uint64_t last_ms;
 	UT_hash_handle hh;
@@ -34,6 +35,7 @@ struct slot {
 
 struct fdcache {
 	struct nodes *nodes; /* borrowed */
+	struct estate *estate; /* borrowed; NULL: none */
 	pthread_mutex_t lock;
 	uint32_t lru_head, lru_tail; /* protected by lock, as is all below; head: used last */
 	unsigned n_paths, max_paths;
@@ -106,6 +108,44 @@ static void lru_front_locked(struct fdcache *c, struct node *n)
 	c->lru_head = n->index;
 	if (!c->lru_tail)
 		c->lru_tail = n->index;
+}
+
+static void adopt_path(struct node *n, void *arg)
+{
+	struct fdcache *c = arg;
+	if (n->path_fd < 0)
+		return;
+	lru_front_locked(c, n);
+	c->n_paths++;
+}
+
+static void adopt_pin(struct fdcache *c, int at)
+{
+	struct estate_fd *k = &c->estate->kept[at];
+	bool write = k->kind == ESTATE_PIN_WRITE;
+	struct node *n = node_get(c->nodes, k->key);
+	if (!n || c->n_pinned >= c->n_slots / 2) {
+		estate_drop(c->estate, at);
+		close(k->fd);
+		return;
+	}
+	struct slot *s = &c->slots[c->n_pinned++];
+	*s = (struct slot){.key = (uint64_t)n->index << 1 | write,
+			   .fd = k->fd,
+			   .used = true,
+			   .pinned = true,
+			   .kept = at};
+	HASH_ADD(hh, c->by_key, key, sizeof(s->key), s);
+	c->n_writes += write;
+}
+
+void fdcache_adopt(struct fdcache *c, struct estate *es)
+{
+	c->estate = es;
+	nodes_each(c->nodes, adopt_path, c);
+	for (int i = 0; i < ESTATE_KEPT; i++)
+		if (es->kept[i].kind == ESTATE_PIN_READ || es->kept[i].kind == ESTATE_PIN_WRITE)
+			adopt_pin(c, i);
 }
 
 static void hold_path_locked(struct fdcache *c, struct node *n, struct fd_hold *h)
@@ -257,7 +297,10 @@ static int slot_clear_locked(struct fdcache *c, struct slot *s)
 		HASH_DEL(c->by_key, s);
 	if (s->key & 1)
 		c->n_writes--;
-	c->n_pinned -= s->pinned;
+	if (s->pinned) {
+		c->n_pinned--;
+		estate_drop(c->estate, s->kept);
+	}
 	*s = (struct slot){.used = false, .fd = -1};
 	return fd;
 }
@@ -302,6 +345,8 @@ static void pin_locked(struct fdcache *c, struct slot *s)
 		return;
 	s->pinned = true;
 	c->n_pinned++;
+	s->kept = estate_keep(c->estate, s->key & 1 ? ESTATE_PIN_WRITE : ESTATE_PIN_READ,
+			      node_id(node_at(c->nodes, (uint32_t)(s->key >> 1))), s->fd);
 }
 
 /* Puts fd into the pool; when the pool is all in use it becomes a descriptor for one request. */

@@ -12,6 +12,7 @@
 #pragma once
 #include <stdint.h>
 
+#include "fs/estate.h"
 #include "fs/node.h"
 
 struct fdcache;
@@ -28,6 +29,8 @@ enum fd_kind { FD_READ, FD_WRITE };
 
 /* limit: how many descriptors this process may have open (RLIMIT_NOFILE). */
 int fdcache_new(struct fdcache **out, struct nodes *nodes, unsigned limit);
+/* Takes over what a server before us had open, and lets our successor do the same. Once, at the start. */
+void fdcache_adopt(struct fdcache *c, struct estate *es);
 struct fdcache *fdcache_free(struct fdcache *c);
 
 /* O_PATH. -ESTALE when the file cannot be found any more. */

@@ -302,14 +302,18 @@ void foreign_release(struct overlay *o, struct node *n, const struct change_hand
 	struct lookup_stat ls;
 	if (lookup_stat_node(o, n, &ls) < 0 || change_path(o, n, NULL, path) < 0)
 		return;
-	struct mutation *m = mutation_new(MUTATION_RELEASE);
+	struct router_pass pass = h->pass;
+	struct repos_entry *re = repos_at(o->repos, n->repo);
+	if (!pass.repo && re)
+		pass.repo = re->rr;
+	struct mutation *m = pass.repo ? mutation_new(MUTATION_RELEASE) : NULL;
 	if (!m)
 		return;
 	m->path = strdup(path);
 	m->ino = n->ino;
 	m->dev = ls.st.st_dev;
 	if (m->path)
-		router_submit(o->router, &h->pass, m, on_released, NULL, NULL);
+		router_submit(o->router, &pass, m, on_released, NULL, NULL);
 	else
 		mutation_free(m);
 }

@@ -11,9 +11,15 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "fs/estate.h"
 #include "manager/base/cleanup.h"
 #include "manager/base/clock.h"
 #include "manager/base/log.h"
+
+/* Of newer kernels than the headers that we may be built with. */
+#define UNIQUE_RESEND ((uint64_t)1 << 63)
+#define FLAGS2_HAS_RESEND ((uint32_t)1 << 7)
+#define NOTIFY_RESEND 7
 
 enum {
 	WATCH_MS = 1,    /* how often the watch looks while requests come */
@@ -39,13 +45,38 @@ struct loop {
 	pthread_t *threads; /* owned */
 };
 
+static _Thread_local uint64_t in_hand;
+
+uint64_t loop_unique(bool *again)
+{
+	if (again)
+		*again = in_hand & UNIQUE_RESEND;
+	return in_hand & ~UNIQUE_RESEND;
+}
+
+/* The kernel says it once; a successor has to hear it, too. */
+static void keep_init(struct estate *es, const struct fuse_buf *buf, size_t len)
+{
+	const struct fuse_in_header *in = buf->mem;
+	const struct fuse_init_in *init = (const void *)(in + 1);
+	if (len > sizeof(es->init) || len < sizeof(*in) + sizeof(*init))
+		return;
+	memcpy(es->init, buf->mem, len);
+	es->resend = es->resend && init->flags & FUSE_INIT_EXT && init->flags2 & FLAGS2_HAS_RESEND;
+	es->init_len = (uint32_t)len;
+}
+
 static void note(struct overlay *o, const struct fuse_buf *buf, ssize_t len)
 {
 	const struct fuse_in_header *in = buf->mem;
 	if ((size_t)len < sizeof(*in))
 		return;
-	if (in->opcode < OVERLAY_OPCODES)
-		atomic_fetch_add_explicit(&o->requests[in->opcode], 1, memory_order_relaxed);
+	in_hand = in->unique;
+	if (in->opcode < ESTATE_OPCODES)
+		atomic_fetch_add_explicit(&o->estate->requests[in->opcode], 1,
+					  memory_order_relaxed);
+	if (in->opcode == FUSE_INIT)
+		keep_init(o->estate, buf, (size_t)len);
 	if (in->opcode != FUSE_WRITE || in->nodeid & CONTROL_BIT)
 		return;
 	struct node *n = node_get(o->nodes, in->nodeid);
@@ -197,6 +228,20 @@ int loop_run(struct overlay *o, unsigned n)
 	sem_destroy(&l.wake_watch);
 	free(l.threads);
 	return rc;
+}
+
+int loop_resend(struct overlay *o)
+{
+	struct fuse_out_header out = {.len = sizeof(out), .error = NOTIFY_RESEND};
+	return write(fuse_session_fd(o->se), &out, sizeof(out)) < 0 ? -errno : 0;
+}
+
+void loop_take_over(struct overlay *o)
+{
+	struct fuse_buf buf = {.mem = o->estate->init, .size = o->estate->init_len};
+	/* The kernel takes the answer for one that came too late (ENOENT). */
+	fuse_session_process_buf(o->se, &buf);
+	o->initialized = true;
 }
 
 void loop_stop(struct overlay *o)

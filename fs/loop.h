@@ -14,6 +14,15 @@
 /* Serves with n threads until the session ends (unmounted or loop_stop()); blocks. 0 or -errno. */
 int loop_run(struct overlay *o, unsigned n);
 
+/* In a successor, before loop_run(): tells libfuse what the kernel said at the start of the mount, and asks the
+ * kernel for what the server before us had read and not answered. 0 or negative errno. */
+void loop_take_over(struct overlay *o);
+int loop_resend(struct overlay *o);
+
+/* Number of the request that this thread has in hand, 0 when there is none; *again (may be NULL): a server
+ * before us had read it, and may have done it. */
+uint64_t loop_unique(bool *again);
+
 /* Ends loop_run() after the requests in hand. Any thread. */
 void loop_stop(struct overlay *o);
 

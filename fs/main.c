@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "fs/guard.h"
 #include "fs/mount.h"
 #include "fs/options.h"
 #include "manager/base/cleanup.h"
@@ -33,19 +34,41 @@ static void redirect(const struct config *c)
 	dup2(log >= 0 ? log : null, STDERR_FILENO);
 }
 
-/* In the child: serves. What goes wrong before it serves is told to the parent through ready. */
+/* The guard, and in a child of its the server: in both what to exit with. Which of them said what went wrong, if
+ * anything did, is clear from *rc: 0, it was told already. */
+static int guarded(struct config *c, const struct options *opt, struct estate *es, int *rc,
+		   struct err *e)
+{
+	const struct guard_mount m = {
+		.config = c, .mountpoint = opt->mountpoint, .fuse = opt->fuse};
+	int code = CMD_FAILED;
+	*rc = guard_run(es, &m, &code, e);
+	if (*rc != GUARD_SERVE)
+		return code;
+	*rc = mount_serve(c, opt, es, e);
+	es->phase = ESTATE_ENDED;
+	if (*rc < 0 && !e->text[0])
+		err_errno(e, *rc, "serving");
+	return *rc < 0 ? CMD_FAILED : CMD_OK;
+}
+
+/* In the child: guards and serves. What goes wrong before it serves is told to the parent through ready. */
 static int background(struct config *c, const struct options *opt, int ready)
 {
 	struct err e = ERR_INIT;
+	struct estate *es = NULL;
 	setsid();
 	if (chdir("/") < 0)
 		return CMD_FAILED;
 	redirect(c);
-	int rc = mount_serve(c, opt, &ready, &e);
+	int code = CMD_FAILED, rc = estate_new(&es, &e);
+	if (rc == 0) {
+		es->ready = ready;
+		code = guarded(c, opt, es, &rc, &e);
+		ready = es->ready;
+	}
 	if (rc == 0)
-		return CMD_OK;
-	if (!e.text[0])
-		err_errno(&e, rc, "serving");
+		return code;
 	log_error("event=serve error=\"%s\"", e.text);
 	if (ready >= 0)
 		file_write_all(ready, e.text, strlen(e.text));
@@ -95,12 +118,21 @@ static int mount_now(struct config *c, const struct options *opt, struct err *e)
 	}
 	if (!opt->foreground)
 		return run_in_background(c, opt, e);
-	rc = mount_serve(c, opt, NULL, e);
-	if (rc < 0) {
+	struct estate *es = NULL;
+	rc = estate_new(&es, e);
+	int code = rc == 0 ? guarded(c, opt, es, &rc, e) : CMD_FAILED;
+	if (rc < 0)
 		fail(e, rc);
-		return CMD_FAILED;
-	}
-	return CMD_OK;
+	return rc < 0 ? CMD_FAILED : code;
+}
+
+/* The guard of a mount became this program (guard.h). */
+static int go_on(struct config *c, const struct options *opt, struct estate *es, struct err *e)
+{
+	int rc = 0, code = guarded(c, opt, es, &rc, e);
+	if (rc < 0)
+		log_error("event=serve error=\"%s\"", e->text);
+	return code;
 }
 
 int main(int argc, char **argv)
@@ -121,8 +153,12 @@ int main(int argc, char **argv)
 	} else if (opt.action == OPTIONS_UNMOUNT) {
 		rc = mount_unmount(c, opt.mountpoint, &e);
 		code = rc < 0 ? (fail(&e, rc), CMD_FAILED) : CMD_OK;
+	} else if (opt.action == OPTIONS_REEXEC) {
+		rc = mount_reexec(c, opt.mountpoint, &e);
+		code = rc < 0 ? (fail(&e, rc), CMD_FAILED) : CMD_OK;
 	} else if (opt.action == OPTIONS_MOUNT) {
-		code = mount_now(c, &opt, &e);
+		struct estate *es = guard_inherited(argv);
+		code = es ? go_on(c, &opt, es, &e) : mount_now(c, &opt, &e);
 	}
 	options_deinit(&opt);
 	config_free(c);

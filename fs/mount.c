@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -21,6 +22,7 @@
 #include "fs/loop.h"
 #include "fs/mounts.h"
 #include "fs/overlay.h"
+#include "fs/recheck.h"
 #include "fs/repos.h"
 #include "manager/base/cleanup.h"
 #include "manager/base/clock.h"
@@ -136,6 +138,37 @@ static void end_server(const struct config *c, const char *path)
 	mountstate_deinit(&m);
 }
 
+int mount_reexec(const struct config *c, const char *path, struct err *e)
+{
+	struct mountstate m;
+	int rc = mountstate_read(c, &m);
+	if (rc == 0 && strcmp(m.mountpoint, path) != 0) {
+		rc = err_set(e, -ENOENT, "what is mounted is %s, not %s", m.mountpoint, path);
+		mountstate_deinit(&m);
+		return rc;
+	}
+	if (rc < 0)
+		return err_set(e, -ENOENT, "nothing is mounted at %s; run rrm-mount", path);
+	const pid_t pid = m.pid, before = m.server;
+	pid_t now = before;
+	mountstate_deinit(&m);
+	rc = kill(pid, SIGUSR2) < 0 ? err_errno(e, -errno, "telling process %d", (int)pid) : 0;
+	for (uint64_t end = clock_mono_ms() + END_MS;
+	     rc == 0 && now == before && clock_mono_ms() < end;) {
+		usleep(2000);
+		if (mountstate_read(c, &m) < 0)
+			continue;
+		now = m.server;
+		mountstate_deinit(&m);
+	}
+	if (rc == 0 && now == before)
+		rc = err_set(e, -ETIMEDOUT,
+			     "process %d did not change its program within %d s; %s/rrm-mount.log "
+			     "says more",
+			     (int)pid, END_MS / 1000, c->base);
+	return rc;
+}
+
 int mount_unmount(const struct config *c, const char *path, struct err *e)
 {
 	char type[64];
@@ -177,11 +210,13 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	if (!(conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT))
 		log_warn("event=init effect=\"this kernel asks before each open; reads are "
 			 "slower\"");
-	if (o->ready_fd && *o->ready_fd >= 0) {
-		ssize_t n = write(*o->ready_fd, "r", 1);
+	o->estate->phase = ESTATE_SERVING;
+	int ready = o->estate->ready;
+	if (ready >= 0) {
+		ssize_t n = write(ready, "r", 1);
 		(void)n; /* the parent may have given up waiting */
-		close(*o->ready_fd);
-		*o->ready_fd = -1;
+		o->estate->ready = -1;
+		close(ready);
 	}
 }
 
@@ -255,9 +290,11 @@ static int build(struct overlay *o, struct err *e)
 	umask(0); /* the kernel has applied the caller's */
 	int rc = note_under(o, e);
 	if (rc == 0)
-		rc = nodes_new(&o->nodes);
-	if (rc == 0)
 		rc = fdcache_new(&o->fds, o->nodes, raise_nofile());
+	if (rc == 0) {
+		fdcache_adopt(o->fds, o->estate);
+		change_handles_adopt(o);
+	}
 	if (rc == 0)
 		rc = repos_new(&o->repos);
 	if (rc == 0)
@@ -271,8 +308,22 @@ static int build(struct overlay *o, struct err *e)
 	return rc;
 }
 
+static bool severed(struct overlay *o)
+{
+	struct pollfd p = {.fd = fuse_session_fd(o->se)};
+	return poll(&p, 1, 0) == 1 && p.revents & POLLERR;
+}
+
 static void end_session(struct overlay *o)
 {
+	struct err e = ERR_INIT;
+	o->estate->fuse = -1;
+	if (o->taken_over) { /* libfuse does not know where it is mounted */
+		if (!o->detached && !severed(o) && mounts_detach(o->mountpoint, &e) < 0)
+			log_warn("event=unmount error=\"%s\"", e.text);
+		fuse_session_destroy(o->se);
+		return;
+	}
 #if FUSE_VERSION >=                                                                                \
 	FUSE_MAKE_VERSION(3, 18) /* older ones free something in fuse_session_unmount() */
 	/* What is mounted there by now may be our successor's. */
@@ -287,6 +338,7 @@ static void tear_down(struct overlay *o)
 	/* What still asks is refused, and the router answers what waits: so nothing stays locked in the
 	 * kernel that a notification under way waits for. */
 	struct loop_refusal *refusal = o->se ? loop_refuse(o) : NULL;
+	o->recheck = recheck_free(o->recheck);
 	coherence_stop(o->coherence);
 	o->router = router_free(o->router);
 	sync_end(o);
@@ -320,6 +372,7 @@ static int new_session(struct overlay *o, const char *options, struct err *e)
 	struct fuse_lowlevel_ops ops = operations();
 	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
 	CLEANUP(freep) char *all = NULL;
+	char taken[32];
 	if (asprintf(&all, "fsname=rrm,subtype=rrm,default_permissions%s%s", options[0] ? "," : "",
 		     options) < 0)
 		return -ENOMEM;
@@ -330,18 +383,32 @@ static int new_session(struct overlay *o, const char *options, struct err *e)
 	}
 	o->se = fuse_session_new(&args, &ops, sizeof(ops), o);
 	fuse_opt_free_args(&args);
+	snprintf(taken, sizeof(taken), "/dev/fd/%d", o->estate->fuse);
 	if (!o->se)
 		return err_set(
 			e, -EINVAL,
 			"libfuse refused the mount options \"%s\" (%s/rrm-mount.log says more)",
 			options, o->config->base);
-	if (fuse_session_mount(o->se, o->mountpoint) != 0) {
+	if (fuse_session_mount(o->se, o->taken_over ? taken : o->mountpoint) != 0) {
 		fuse_session_destroy(o->se);
 		o->se = NULL;
 		return err_set(e, -EIO, "libfuse could not mount %s (%s/rrm-mount.log says more)",
 			       o->mountpoint, o->config->base);
 	}
+	o->estate->fuse = fuse_session_fd(o->se);
 	return 0;
+}
+
+/* From here on the kernel's requests are ours, those that the server before us had read too. */
+static int take_over(struct overlay *o, struct err *e)
+{
+	loop_take_over(o);
+	int rc = loop_resend(o);
+	if (rc < 0)
+		return err_errno(e, rc, "asking the kernel for what is in flight");
+	log_info("event=take_over pid=%d servers=%u", (int)getpid(), o->estate->servers);
+	rc = recheck_new(o, &o->recheck);
+	return rc < 0 ? err_errno(e, rc, "looking for what has changed meanwhile") : 0;
 }
 
 struct ender {
@@ -349,7 +416,7 @@ struct ender {
 	sigset_t set;
 };
 
-/* Waits for a signal to end; SIGUSR1 is mount_serve()'s own word that serving is over. */
+/* Waits for a signal to end; SIGUSR1 is serve()'s own word that serving is over. */
 static void *wait_for_signal(void *arg)
 {
 	struct ender *w = arg;
@@ -360,6 +427,11 @@ static void *wait_for_signal(void *arg)
 	if (sig == SIGUSR1)
 		return NULL;
 	log_info("event=end signal=%d", sig);
+	if (sig == SIGUSR2) {
+		w->o->handover = true;
+		loop_stop(w->o);
+		return NULL;
+	}
 	w->o->detached = mounts_detach(w->o->mountpoint, &e) == 0;
 	if (!w->o->detached)
 		log_warn("event=unmount error=\"%s\"", e.text);
@@ -373,6 +445,16 @@ static unsigned worker_count(void)
 	return cores < 2 ? 4 : cores > 8 ? 16 : (unsigned)cores * 2;
 }
 
+static sigset_t signals(void)
+{
+	static const int ours[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
+	sigset_t set;
+	sigemptyset(&set);
+	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+		sigaddset(&set, ours[i]);
+	return set;
+}
+
 static int serve(struct overlay *o, struct err *e)
 {
 	struct ender w = {.o = o};
@@ -381,47 +463,134 @@ static int serve(struct overlay *o, struct err *e)
 	if (rc < 0)
 		return rc;
 	/* Blocked before any thread is made, so that only sigwait() sees them. */
-	sigemptyset(&w.set);
-	sigaddset(&w.set, SIGTERM);
-	sigaddset(&w.set, SIGINT);
-	sigaddset(&w.set, SIGHUP);
-	sigaddset(&w.set, SIGUSR1);
+	w.set = signals();
 	rc = pthread_create(&thread, NULL, wait_for_signal, &w);
 	if (rc)
 		return err_errno(e, -rc, "starting a thread");
-	rc = mountstate_write(o->config, o->mountpoint, e);
+	if (o->taken_over)
+		rc = take_over(o, e);
+	if (rc == 0)
+		rc = mountstate_write(o->config, o->mountpoint, o->estate->guard, e);
 	if (rc == 0)
 		rc = loop_run(o, worker_count());
+	if (o->handover) { /* what waits stays with the kernel, which gives it to the next */
+		o->estate->phase = ESTATE_HANDOVER;
+		_exit(0);
+	}
 	pthread_kill(thread, SIGUSR1);
 	pthread_join(thread, NULL);
-	mountstate_clear(o->config);
+	mountstate_clear(o->config, o->estate->guard);
 	return rc;
 }
 
-int mount_serve(struct config *c, const struct options *opt, int *ready_fd, struct err *e)
+struct fd_list {
+	int *fds; /* owned; NULL: only counted */
+	size_t n;
+};
+
+static void collect_fd(struct node *n, void *arg)
+{
+	struct fd_list *l = arg;
+	if (n->path_fd < 0)
+		return;
+	if (l->fds)
+		l->fds[l->n] = n->path_fd;
+	l->n++;
+}
+
+/* Closes what the server before us had open and we cannot use; above all its locks and connections. */
+static int sweep(struct overlay *o)
+{
+	struct fd_list l = {0};
+	nodes_each(o->nodes, collect_fd, &l);
+	l.fds = calloc(l.n + 1, sizeof(int));
+	if (!l.fds)
+		return -ENOMEM;
+	l.n = 0;
+	nodes_each(o->nodes, collect_fd, &l);
+	estate_sweep(o->estate, l.fds, l.n);
+	free(l.fds);
+	return 0;
+}
+
+struct renumber {
+	uint32_t now[ESTATE_SESSIONS];
+};
+
+static void renumber_session(struct node *n, void *arg)
+{
+	const struct renumber *r = arg;
+	uint32_t old = n->session;
+	n->session = old < ESTATE_SESSIONS ? r->now[old] : 0;
+}
+
+/* Nodes tell by a number who changed them last; the new router has its own numbers. */
+static int restore_sessions(struct overlay *o)
+{
+	struct estate_session *old = o->estate->sessions;
+	CLEANUP(freep) struct renumber *r = calloc(1, sizeof(*r));
+	CLEANUP(freep) struct estate_session *copy = malloc(sizeof(o->estate->sessions));
+	if (!r || !copy)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < ESTATE_SESSIONS; i++)
+		if (old[i].used)
+			r->now[i] = router_session(o->router, old[i].home, old[i].session);
+	memcpy(copy, old, sizeof(o->estate->sessions));
+	nodes_each(o->nodes, renumber_session, r);
+	for (uint32_t i = 0; i < ESTATE_SESSIONS; i++)
+		old[i].used = 0;
+	for (uint32_t i = 0; i < ESTATE_SESSIONS; i++)
+		if (copy[i].used)
+			estate_note_session(o->estate, r->now[i], copy[i].home, copy[i].session);
+	return 0;
+}
+
+/* The node table and the helpers, while there is no thread yet. */
+static int begin(struct overlay *o)
+{
+	estate_begin(o->estate);
+	int rc = nodes_open(&o->nodes, o->estate->memfd, estate_nodes_at());
+	if (rc == 0 && o->taken_over)
+		rc = sweep(o);
+	if (rc == 0)
+		rc = toucher_start(&o->toucher, o->estate->guard);
+	return rc == 0 ? supervisor_start(&o->supervisor, o->config) : rc;
+}
+
+static int restore(struct overlay *o, struct err *e)
+{
+	int rc = restore_sessions(o);
+	if (rc < 0)
+		return err_errno(e, rc, "taking over the mount");
+	repos_restore(o);
+	return 0;
+}
+
+int mount_serve(struct config *c, const struct options *opt, struct estate *es, struct err *e)
 {
 	struct overlay o = {
 		.config = c,
 		.mountpoint = opt->mountpoint,
-		.ready_fd = ready_fd,
+		.estate = es,
+		.taken_over = es->init_len > 0,
 		.stop_fd = -1,
 		.handles_lock = PTHREAD_MUTEX_INITIALIZER,
+		.toucher = {.sock = -1},
 		.supervisor = {.lifeline = -1},
 	};
-	sigset_t set;
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGUSR1);
+	sigset_t set = signals();
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
-	int rc = toucher_start(&o.toucher); /* while there is no thread yet */
-	if (rc == 0)
-		rc = supervisor_start(&o.supervisor, c);
-	register_roots(c);
+	/* With io_uring the kernel does not send anything again. */
+	if (!o.taken_over)
+		es->resend = !strstr(opt->fuse, "io_uring") && !getenv("FUSE_URING_ENABLE");
+	int rc = begin(&o);
+	if (!o.taken_over)
+		register_roots(c);
 	if (rc == 0)
 		rc = build(&o, e);
+	if (rc == 0 && o.taken_over)
+		rc = restore(&o, e);
 	if (rc == 0) {
 		coherence_watch_registry(&o);
 		rc = repos_reload(&o, e); /* opens the roots, before anything lies over them */

@@ -1,116 +1,13 @@
 #include "fs/node.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
+#include "fs/node_table.h"
 #include "manager/base/cleanup.h"
-
-/*
- * Both regions are address space reserved once and made usable piece by piece, so an index turns into a
- * pointer by one multiplication and a pointer stays valid for ever.
- */
-struct region {
-	char *base;
-	size_t reserved, usable;
-};
-
-enum {
-	REGION_STEP = 1 << 20,
-	NAME_UNIT = 16,
-	NAME_CLASSES = 20,
-	MAX_DEVS = 4096,
-	MAX_ORPHANS = 256
-};
-static const size_t node_region_bytes = (size_t)16 << 30;
-static const size_t name_region_bytes = (size_t)16 << 30;
-
-struct name {
-	uint32_t node, parent; /* indexes; parent 0: free */
-	uint32_t hash_next;
-	uint32_t sibling; /* next name of the same node; next free one when free */
-	uint8_t own;
-	uint8_t units; /* size of this record in NAME_UNITs */
-	char text[];
-};
-
-struct hash {
-	uint32_t *heads;
-	uint32_t mask, count;
-};
-
-struct nodes {
-	pthread_mutex_t lock;
-	struct region node_mem, name_mem; /* protected by lock, as is all that follows */
-	uint32_t node_end, name_end;      /* first index never used */
-	uint32_t free_node;
-	uint32_t free_name[NAME_CLASSES];
-	struct hash by_ino, by_name;
-	uint64_t live_nodes, live_names, name_bytes;
-	dev_t devs[MAX_DEVS];
-	uint16_t n_devs;
-	/* Directories that the kernel forgot before their children and whose last child's name then went
-	 * away by a change: the next node_forget() frees them. */
-	uint32_t orphans[MAX_ORPHANS];
-	unsigned n_orphans;
-	bool more_orphans; /* there was no room for all: look at every node */
-};
-
-static int region_reserve(struct region *r, size_t bytes)
-{
-	r->base = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (r->base == MAP_FAILED) {
-		r->base = NULL;
-		return -ENOMEM;
-	}
-	r->reserved = bytes;
-	return 0;
-}
-
-static int region_need(struct region *r, size_t bytes)
-{
-	if (bytes <= r->usable)
-		return 0;
-	size_t want = (bytes + REGION_STEP - 1) / REGION_STEP * REGION_STEP;
-	if (want > r->reserved)
-		return -ENOMEM;
-	if (mprotect(r->base + r->usable, want - r->usable, PROT_READ | PROT_WRITE) < 0)
-		return -ENOMEM;
-	r->usable = want;
-	return 0;
-}
-
-static void region_free(struct region *r)
-{
-	if (r->base)
-		munmap(r->base, r->reserved);
-}
-
-static struct node *node_ptr(struct nodes *t, uint32_t index)
-{
-	return (struct node *)(void *)(t->node_mem.base + (size_t)index * sizeof(struct node));
-}
-
-static struct name *name_ptr(struct nodes *t, uint32_t index)
-{
-	return (struct name *)(void *)(t->name_mem.base + (size_t)index * NAME_UNIT);
-}
-
-static uint32_t hash_ino(uint16_t dev, uint64_t ino)
-{
-	uint64_t h = (ino ^ ((uint64_t)dev << 48)) * 0x9e3779b97f4a7c15u;
-	return (uint32_t)(h >> 32);
-}
-
-static uint32_t hash_name(uint32_t parent, const char *text)
-{
-	uint64_t h = 0xcbf29ce484222325u ^ parent;
-	for (; *text; text++)
-		h = (h ^ (unsigned char)*text) * 0x100000001b3u;
-	return (uint32_t)(h ^ (h >> 32));
-}
 
 static int hash_init(struct hash *h)
 {
@@ -166,15 +63,16 @@ static void grow_by_name(struct nodes *t)
 
 static int dev_index(struct nodes *t, dev_t dev, uint16_t *out)
 {
-	for (uint16_t i = 0; i < t->n_devs; i++)
-		if (t->devs[i] == dev) {
+	for (uint16_t i = 0; i < t->kept->n_devs; i++)
+		if (t->kept->devs[i] == dev) {
 			*out = i;
 			return 0;
 		}
-	if (t->n_devs == MAX_DEVS)
+	if (t->kept->n_devs == MAX_DEVS)
 		return -ENFILE;
-	t->devs[t->n_devs] = dev;
-	*out = t->n_devs++;
+	t->kept->devs[t->kept->n_devs] = dev;
+	node_stored();
+	*out = t->kept->n_devs++;
 	return 0;
 }
 
@@ -184,16 +82,15 @@ static int alloc_node(struct nodes *t, struct node **out)
 	if (index) {
 		t->free_node = node_ptr(t, index)->next;
 	} else {
-		int rc = region_need(&t->node_mem, ((size_t)t->node_end + 1) * sizeof(struct node));
-		if (rc < 0)
-			return rc;
-		index = t->node_end++;
+		if ((t->kept->node_end + 1) * sizeof(struct node) > NODE_TABLE_BYTES)
+			return -ENOMEM;
+		index = t->kept->node_end++;
 	}
 	struct node *n = node_ptr(t, index);
-	uint32_t gen = n->gen + 1;
-	memset(n, 0, sizeof(*n));
-	n->gen = gen;
+	n->gen++; /* never goes back, whenever we are killed */
 	n->index = index;
+	memset((char *)n + offsetof(struct node, nlookup), 0,
+	       sizeof(*n) - offsetof(struct node, nlookup));
 	n->path_fd = -1;
 	n->wd = -1;
 	t->live_nodes++;
@@ -208,13 +105,13 @@ static int alloc_name(struct nodes *t, size_t len, uint32_t *out)
 	if (index) {
 		t->free_name[units] = name_ptr(t, index)->sibling;
 	} else {
-		int rc = region_need(&t->name_mem, ((size_t)t->name_end + units) * NAME_UNIT);
-		if (rc < 0)
-			return rc;
-		index = t->name_end;
-		t->name_end += (uint32_t)units;
+		index = t->kept->name_end;
+		if ((index + units) * NAME_UNIT > NODE_TABLE_BYTES)
+			return -ENOMEM;
+		name_ptr(t, index)->units = (uint8_t)units;
+		node_stored();
+		t->kept->name_end += (uint32_t)units;
 	}
-	name_ptr(t, index)->units = (uint8_t)units;
 	t->live_names++;
 	t->name_bytes += units * NAME_UNIT;
 	*out = index;
@@ -231,33 +128,63 @@ static void free_name(struct nodes *t, uint32_t index)
 	t->name_bytes -= (uint64_t)m->units * NAME_UNIT;
 }
 
-int nodes_new(struct nodes **out)
+/* In memory of its own (memfd -1), or in that file from byte `at` on. */
+static int map_table(struct nodes *t, int memfd, off_t at)
+{
+	t->base = mmap(NULL, NODES_BYTES, PROT_READ | PROT_WRITE,
+		       memfd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE
+				 : MAP_SHARED | MAP_NORESERVE,
+		       memfd, memfd < 0 ? 0 : at);
+	if (t->base == MAP_FAILED) {
+		t->base = NULL;
+		return -errno;
+	}
+	t->kept = (struct nodes_kept *)(void *)t->base;
+	t->node_mem = t->base + NODE_KEPT_BYTES;
+	t->name_mem = t->node_mem + NODE_TABLE_BYTES;
+	return 0;
+}
+
+static int make_root(struct nodes *t)
+{
+	struct node *root = NULL;
+	t->kept->node_end = NODE_ROOT_ID;
+	t->kept->name_end = 1;
+	int rc = alloc_node(t, &root);
+	if (rc < 0)
+		return rc;
+	root->gen = 0; /* so that its id is 1 */
+	root->flags = NODE_DIR;
+	root->nlookup = 1;
+	return 0;
+}
+
+int nodes_open(struct nodes **out, int memfd, off_t at)
 {
 	struct nodes *t = calloc(1, sizeof(*t));
 	if (!t)
 		return -ENOMEM;
 	pthread_mutex_init(&t->lock, NULL);
-	struct node *root = NULL;
-	int rc = region_reserve(&t->node_mem, node_region_bytes);
-	if (rc == 0)
-		rc = region_reserve(&t->name_mem, name_region_bytes);
+	int rc = map_table(t, memfd, at);
 	if (rc == 0)
 		rc = hash_init(&t->by_ino);
 	if (rc == 0)
 		rc = hash_init(&t->by_name);
-	t->node_end = NODE_ROOT_ID;
-	t->name_end = 1;
-	if (rc == 0)
-		rc = alloc_node(t, &root);
+	if (rc == 0 && t->kept->node_end > NODE_ROOT_ID)
+		rc = nodes_rebuild(t);
+	else if (rc == 0)
+		rc = make_root(t);
 	if (rc < 0) {
 		nodes_free(t);
 		return rc;
 	}
-	root->gen = 0; /* so that its id is 1 */
-	root->flags = NODE_DIR;
-	root->nlookup = 1;
 	*out = t;
 	return 0;
+}
+
+int nodes_new(struct nodes **out)
+{
+	return nodes_open(out, -1, 0);
 }
 
 struct nodes *nodes_free(struct nodes *t)
@@ -266,8 +193,8 @@ struct nodes *nodes_free(struct nodes *t)
 		return NULL;
 	free(t->by_ino.heads);
 	free(t->by_name.heads);
-	region_free(&t->node_mem);
-	region_free(&t->name_mem);
+	if (t->base)
+		munmap(t->base, NODES_BYTES);
 	pthread_mutex_destroy(&t->lock);
 	free(t);
 	return NULL;
@@ -277,7 +204,7 @@ struct node *node_get(struct nodes *t, uint64_t id)
 {
 	uint32_t index = (uint32_t)id;
 	LOCK_SCOPE(&t->lock);
-	if (index == NODE_NONE || index >= t->node_end)
+	if (index == NODE_NONE || index >= t->kept->node_end)
 		return NULL;
 	struct node *n = node_ptr(t, index);
 	return n->gen == (uint32_t)(id >> 32) && (n->nlookup || n->children) ? n : NULL;
@@ -306,7 +233,7 @@ uint64_t node_id(const struct node *n)
 dev_t node_dev(struct nodes *t, const struct node *n)
 {
 	LOCK_SCOPE(&t->lock);
-	return t->devs[n->dev];
+	return t->kept->devs[n->dev];
 }
 
 static struct node *find_ino_locked(struct nodes *t, uint16_t dev, uint64_t ino)
@@ -387,9 +314,10 @@ static int add_name_locked(struct nodes *t, struct node *n, struct node *parent,
 		return rc;
 	struct name *m = name_ptr(t, index);
 	m->node = n->index;
-	m->parent = parent->index;
 	m->own = own;
 	strcpy(m->text, text);
+	node_stored();
+	m->parent = parent->index; /* valid from here on */
 	m->sibling = n->names;
 	n->names = index;
 	uint32_t *head = &t->by_name.heads[hash_name(parent->index, text) & t->by_name.mask];
@@ -408,12 +336,13 @@ static int make_node_locked(struct nodes *t, const struct node_key *key, uint16_
 	int rc = alloc_node(t, &n);
 	if (rc < 0)
 		return rc;
-	n->ino = key->ino;
 	n->dev = dev;
 	n->born = key->born;
 	n->flags = key->flags;
 	n->stamp = key->stamp;
 	n->repo = key->repo;
+	node_stored();
+	n->ino = key->ino; /* valid from here on */
 	uint32_t *head = &t->by_ino.heads[hash_ino(dev, n->ino) & t->by_ino.mask];
 	n->next = *head;
 	*head = n->index;
@@ -444,6 +373,7 @@ int node_intern(struct nodes *t, const struct node_key *key, struct node *parent
 	const uint32_t type = NODE_DIR | NODE_REG;
 	if (n && (n->born != key->born || (n->flags & type) != (key->flags & type))) {
 		unhash_node_locked(t, n);
+		atomic_fetch_or(&n->flags, NODE_REPLACED);
 		n = NULL;
 	}
 	if (!n) {
@@ -496,7 +426,7 @@ struct node *node_forget(struct nodes *t, struct node *n, uint64_t count)
 	free_if_unused_locked(t, n, &dead);
 	/* Freeing a node frees its names, which may leave their parents without use. */
 	while (t->n_orphans || t->more_orphans) {
-		uint32_t all = t->more_orphans ? t->node_end : NODE_ROOT_ID;
+		uint32_t all = t->more_orphans ? t->kept->node_end : NODE_ROOT_ID;
 		t->more_orphans = false;
 		for (uint32_t i = NODE_ROOT_ID; i < all; i++)
 			if (node_ptr(t, i)->ino) /* 0: free */
@@ -516,6 +446,13 @@ void node_bury(struct nodes *t, struct node *n)
 {
 	LOCK_SCOPE(&t->lock);
 	free_node_locked(t, n);
+}
+
+uint64_t node_name_ino(struct nodes *t, const struct node *parent, const char *name)
+{
+	LOCK_SCOPE(&t->lock);
+	uint32_t *slot = name_slot_locked(t, parent->index, name);
+	return slot ? node_ptr(t, name_ptr(t, *slot)->node)->ino : 0;
 }
 
 struct node *node_name_find(struct nodes *t, const struct node *parent, const char *name, bool *own)
@@ -573,7 +510,7 @@ bool node_name_nth(struct nodes *t, const struct node *n, unsigned nth, struct n
 void nodes_each(struct nodes *t, void (*fn)(struct node *n, void *arg), void *arg)
 {
 	LOCK_SCOPE(&t->lock);
-	for (uint32_t i = NODE_ROOT_ID; i < t->node_end; i++) {
+	for (uint32_t i = NODE_ROOT_ID; i < t->kept->node_end; i++) {
 		struct node *n = node_ptr(t, i);
 		if (n->nlookup || n->children)
 			fn(n, arg);

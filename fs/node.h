@@ -3,7 +3,9 @@
  *
  * The kernel's nodeid is a checked number, generation << 32 | index, not a pointer. Everything is
  * linked by 32-bit indexes inside two reserved regions, so a node with one name costs about 130 bytes
- * and the table could live in memory that outlives the server.
+ * and the table can lie in memory that outlives the server (estate.h). A server may be killed at any
+ * instruction: a record is written before it becomes valid (a node by its ino, a name by its parent), and the next
+ * server makes all chains anew from the valid records.
  *
  * Locking: the table has one lock, a leaf: every function here takes and drops it. A node stays where
  * it is while the kernel holds it (nlookup > 0) or a name of a child does, so a request may keep the
@@ -31,16 +33,17 @@ enum {
 	NODE_WRITTEN = 256,  /* its content was changed through the mount at some time */
 	NODE_DROPPED =
 		512, /* its cached data was invalidated: a write under way may have met that */
+	NODE_REPLACED = 1024, /* its file is gone and another has its number: out of the hash */
 };
 
 enum { NODE_NONE = 0 }; /* index and name record 0 are never used */
 
 struct node {
-	uint64_t ino;     /* immutable; so are index, gen, dev, born */
+	uint64_t ino; /* immutable; so are index, gen, dev, born. 0: free (but for the root) */
+	uint32_t index, gen;
 	uint64_t nlookup; /* table lock; the kernel's count */
 	_Atomic uint64_t
 		stamp; /* version (ctime and size) of the content that the kernel may cache */
-	uint32_t index, gen;
 	uint32_t next;            /* table lock; next in the hash chain, or in a list of the dead */
 	uint32_t names;           /* table lock; first name record */
 	uint32_t children;        /* table lock; names that have this node as parent */
@@ -70,6 +73,12 @@ struct node_key {
 enum { NODE_ROOT_ID = 1 }; /* FUSE_ROOT_ID: the mount's own top directory, made by nodes_new() */
 
 int nodes_new(struct nodes **out);
+
+/* The same in the file memfd (of NODES_BYTES from byte at on, a multiple of the page size): takes over what a
+ * server before us left there. What only that server could know is reset (changes under way, who
+ * uses path_fd); path_fd and wd stay. Nodes that nobody needs any more are freed. */
+#define NODES_BYTES (((size_t)32 << 30) + (1 << 16))
+int nodes_open(struct nodes **out, int memfd, off_t at);
 struct nodes *nodes_free(struct nodes *t);
 
 /* NULL for a number that names no node. */
@@ -102,6 +111,8 @@ struct node *node_hold(struct nodes *t, uint64_t id);
  * tells and clears the mark that node_intern() made. NULL: nothing that we know of. */
 struct node *node_name_find(struct nodes *t, const struct node *parent, const char *name,
 			    bool *own);
+/* Inode number of it; 0: nothing that we know of. */
+uint64_t node_name_ino(struct nodes *t, const struct node *parent, const char *name);
 void node_name_add(struct nodes *t, struct node *n, struct node *parent, const char *name);
 /* Takes the name away; last says whether it was the node's last one. NULL when there is no such name. */
 struct node *node_name_drop(struct nodes *t, struct node *parent, const char *name, bool *last);

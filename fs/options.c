@@ -15,7 +15,7 @@
 
 static const char usage[] =
 	"Usage: rrm-mount [-f] [-o OPT[,OPT...]] [MOUNTPOINT]\n"
-	"       rrm-mount -u [MOUNTPOINT]\n"
+	"       rrm-mount -u | --reexec [MOUNTPOINT]\n"
 	"\n"
 	"Shows every registered repository under MOUNTPOINT (default: mountpoint of the\n"
 	"configuration, else ~/rrm) and goes to the background once it serves. A dead mount left\n"
@@ -25,6 +25,8 @@ static const char usage[] =
 	"  -o OPT             mount options: allow_other (other users too; as root, or with\n"
 	"                     user_allow_other in /etc/fuse.conf), ro, debug, ...\n"
 	"  -u, --unmount      unmount\n"
+	"      --reexec       have the running mount go on with the program that is installed\n"
+	"                     now; programs that use it notice nothing\n"
 	"      --help         this text\n"
 	"      --version      version of rrm-mount and of libfuse\n";
 
@@ -71,6 +73,7 @@ static int parse_flags(struct options *o, int argc, char **argv, struct err *e)
 	static const struct option longs[] = {
 		{"foreground", no_argument, NULL, 'f'},
 		{"unmount", no_argument, NULL, 'u'},
+		{"reexec", no_argument, NULL, 'x'},
 		{"help", no_argument, NULL, 'h'},
 		{"version", no_argument, NULL, 'V'},
 		{NULL, 0, NULL, 0},
@@ -84,6 +87,9 @@ static int parse_flags(struct options *o, int argc, char **argv, struct err *e)
 			break;
 		case 'u':
 			o->action = OPTIONS_UNMOUNT;
+			break;
+		case 'x':
+			o->action = OPTIONS_REEXEC;
 			break;
 		case 'o':
 			if (add_fuse(o, optarg) < 0)

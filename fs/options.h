@@ -5,7 +5,7 @@
 #include "manager/base/err.h"
 #include "manager/config.h"
 
-enum options_action { OPTIONS_MOUNT, OPTIONS_UNMOUNT, OPTIONS_DONE };
+enum options_action { OPTIONS_MOUNT, OPTIONS_UNMOUNT, OPTIONS_REEXEC, OPTIONS_DONE };
 
 struct options {
 	enum options_action action; /* DONE: --help or --version was printed */

@@ -29,17 +29,18 @@
 #include "router/router.h"
 
 struct coherence;
+struct estate;
 struct invalidate;
 struct control;
 struct repos;
+struct recheck;
 struct change_handle;
-
-enum { OVERLAY_OPCODES = 64 };
 
 struct overlay {
 	struct config *config;   /* borrowed from main */
 	const char *mountpoint;  /* borrowed; absolute, canonical */
 	struct fuse_session *se; /* owned by mount.c */
+	struct estate *estate;   /* borrowed from main; NULL in unit tests */
 	struct router *router;   /* owned, as are all below */
 	struct nodes *nodes;
 	struct fdcache *fds;
@@ -52,16 +53,17 @@ struct overlay {
 	char under_name[NODE_NAME_MAX];
 	struct supervisor supervisor; /* the process that looks after the backends */
 	struct toucher toucher;       /* the process that touches the mount for us */
+	struct recheck *recheck;      /* owned; NULL unless taken over */
 	bool privileged;              /* runs as root: acts for the caller */
+	bool taken_over;              /* a server before us was killed, or made room */
 	_Atomic bool initialized; /* the kernel said INIT: before that it has nothing to forget */
 	_Atomic bool stopping;    /* loop_stop() was called */
 	bool detached; /* written by the thread that calls loop_stop(): unmounted already */
 	int stop_fd;   /* owned; eventfd: readable once loop_stop() was called */
-	int *ready_fd; /* written to once the kernel said INIT; NULL: nobody waits */
+	bool handover; /* written by the thread that calls loop_stop(): a successor takes over */
 	pthread_mutex_t handles_lock;  /* leaf */
 	struct change_handle *handles; /* protected by handles_lock; owned: change.h */
 	_Atomic unsigned syncing;      /* fsyncs under way, each on a thread of its own: sync.c */
-	_Atomic uint64_t requests[OVERLAY_OPCODES]; /* received, by opcode: <mount>/.rrm/stats */
 };
 
 /* Nodeids with this bit belong to the control directory (control.h). */

@@ -63,7 +63,7 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
 	if (n->flags & NODE_RECHECK)
 		wait_for_write(n);
 	/* Its maker may read it, whatever its mode says by now. */
-	int made = change_made_fd(fi);
+	int made = change_made_fd(o, fi);
 	int rc = made >= 0 ? 0 : fds_open(o->fds, n, FD_READ, &h);
 	if (rc < 0) {
 		reply_err(req, rc);

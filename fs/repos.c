@@ -3,16 +3,19 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "fs/coherence.h"
+#include "fs/estate.h"
 #include "fs/invalidate.h"
 #include "fs/lookup.h"
 #include "manager/base/cleanup.h"
 #include "manager/base/log.h"
+#include "manager/base/path.h"
 
 enum { OWNER_DEPTH = 4096 };
 
@@ -222,14 +225,25 @@ static int open_root(struct overlay *o, struct repos_entry *re, uint16_t index)
 		close(fd);
 		return rc;
 	}
-	/* It may be known already, as a directory of the repo around it. */
-	atomic_fetch_or(&n->flags, NODE_REPO_ROOT);
+	/* It may be known already, as a directory of the repo around it, or held by the server before us. */
+	if (atomic_fetch_or(&n->flags, NODE_REPO_ROOT) & NODE_REPO_ROOT)
+		lookup_forget(o, node_id(n), 1);
 	n->repo = index;
 	fds_give_path(o->fds, n, fd);
 	re->dev = ls.st.st_dev;
 	re->ino = ls.st.st_ino;
 	re->root = n;
 	return 0;
+}
+
+static void note_entry(struct overlay *o, uint16_t index, const struct repo *info)
+{
+	struct estate_repo *er = &o->estate->repos[index];
+	er->state = 0;
+	snprintf(er->id, sizeof(er->id), "%s", info->id);
+	snprintf(er->name, sizeof(er->name), "%s", info->name);
+	snprintf(er->root, sizeof(er->root), "%s", info->root);
+	er->state = 1;
 }
 
 static struct repos_entry *find_id(struct repos *r, const char *id)
@@ -301,6 +315,7 @@ static void add_entry(struct overlay *o, const struct repo *info)
 		r->items[r->n++] = re;
 	re->gone = false;
 	pthread_rwlock_unlock(&r->lock);
+	note_entry(o, index, info);
 	repos_reown(o);
 	show(o, re->info->name);
 }
@@ -311,11 +326,43 @@ static void remove_entry(struct overlay *o, struct repos_entry *re)
 	pthread_rwlock_wrlock(&o->repos->lock);
 	re->gone = true;
 	pthread_rwlock_unlock(&o->repos->lock);
+	for (uint16_t i = 0; i < o->repos->n; i++)
+		if (o->repos->items[i] == re)
+			o->estate->repos[i].state = 2;
 	atomic_fetch_and(&re->root->flags, ~(uint32_t)NODE_REPO_ROOT);
 	node_name_drop(o->nodes, top, re->info->name, NULL);
 	repos_reown(o);
 	show(o, re->info->name);
 	lookup_forget(o, node_id(re->root), 1);
+}
+
+/* Of one that cannot be had any more the index is kept, for those whose files are open. */
+static struct repos_entry *restore_entry(struct overlay *o, const struct estate_repo *er,
+					 uint16_t index)
+{
+	char id[ESTATE_ID], name[256], root[ESTATE_ROOT], added[] = "";
+	snprintf(id, sizeof(id), "%s", er->id);
+	snprintf(name, sizeof(name), "%s", er->name);
+	snprintf(root, sizeof(root), "%s", er->root);
+	CLEANUP(freep) char *repos = path_join(o->config->base, "repos");
+	CLEANUP(freep) char *dir = repos ? path_join(repos, id) : NULL;
+	struct repo info = {.root = root, .name = name, .state_dir = dir, .added = added};
+	memcpy(info.id, id, sizeof(info.id));
+	struct repos_entry *re = dir ? entry_new(o, &info) : NULL;
+	if (re)
+		re->gone = er->state != 1 || open_root(o, re, index) < 0;
+	return re;
+}
+
+void repos_restore(struct overlay *o)
+{
+	struct repos *r = o->repos;
+	for (; r->n < REPOS_MAX && o->estate->repos[r->n].state; r->n++) {
+		r->items[r->n] = restore_entry(o, &o->estate->repos[r->n], r->n);
+		if (!r->items[r->n])
+			return;
+	}
+	o->repos->changed_s = time(NULL);
 }
 
 static bool same_place(const struct repos_entry *re, const struct repo *now)

@@ -22,6 +22,9 @@ struct repos_entry {
 int repos_new(struct repos **out);
 struct repos *repos_free(struct repos *r); /* after the router's end, which ends its part of them */
 
+/* As the server before us had them: a repo keeps its index. To be called before repos_reload(). */
+void repos_restore(struct overlay *o);
+
 /* Reads the registry and makes the mount agree with it. Repos whose root cannot be opened are logged and
  * left out until the next time. 0 or negative errno with a sentence. */
 int repos_reload(struct overlay *o, struct err *e);

@@ -68,7 +68,7 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_inf
 		j->drop = ino;
 		j->h.fd = -1;
 	} else if (j) {
-		rc = open_to_sync(o, n, change_made_fd(fi), &j->h);
+		rc = open_to_sync(o, n, change_made_fd(o, fi), &j->h);
 	}
 	if (rc < 0) {
 		free(j);

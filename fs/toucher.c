@@ -53,7 +53,15 @@ static bool next(int sock, struct touch *t, int *answer)
 	return true;
 }
 
-static void serve(int sock)
+static pid_t whom_to_tell;
+
+static void on_server_death(int sig)
+{
+	kill(whom_to_tell, SIGCHLD);
+	_exit(0);
+}
+
+static void serve(int sock, pid_t server)
 {
 	struct touch t;
 	int answer = -1;
@@ -63,6 +71,10 @@ static void serve(int sock)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGCHLD, SIG_IGN); /* nobody waits for the children */
 	signal(SIGINT, SIG_IGN);  /* a ^C is for the server, which ends us */
+	signal(SIGTERM, on_server_death);
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	if (getppid() != server)
+		on_server_death(SIGTERM);
 	while (next(sock, &t, &answer)) {
 		if (fork() == 0) {
 			close(sock);
@@ -74,9 +86,10 @@ static void serve(int sock)
 	_exit(0);
 }
 
-int toucher_start(struct toucher *t)
+int toucher_start(struct toucher *t, pid_t guard)
 {
 	int ends[2];
+	pid_t server = getpid();
 	t->sock = -1;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
 		return -errno;
@@ -84,7 +97,8 @@ int toucher_start(struct toucher *t)
 	if (t->pid == 0) {
 		dup2(ends[1], STDIN_FILENO);
 		close_range(3, ~0u, 0);
-		serve(STDIN_FILENO);
+		whom_to_tell = guard;
+		serve(STDIN_FILENO, server);
 	}
 	int rc = t->pid < 0 ? -errno : 0;
 	close(ends[1]);

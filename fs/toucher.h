@@ -19,8 +19,9 @@ enum toucher_what {
 	TOUCH_SYNC,   /* open, check the inode number, fdatasync(2) */
 };
 
-/* To be called before the program has a thread or a mount. 0 or negative errno. */
-int toucher_start(struct toucher *t);
+/* To be called before the program has a thread or a mount. guard gets a SIGCHLD when this process begins to
+ * die, which may hang in the kernel then, and the kernel tells nobody. 0 or negative errno. */
+int toucher_start(struct toucher *t, pid_t guard);
 
 /* Ends it and waits for that. */
 void toucher_stop(struct toucher *t);

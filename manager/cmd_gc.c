@@ -269,7 +269,7 @@ static void clear_mount(struct gc *g)
 		mountstate_deinit(&m);
 		return;
 	}
-	mountstate_clear(g->x->config);
+	mountstate_clear(g->x->config, 0);
 	if (access(path, F_OK))
 		say(g, "mount entry", path, "its rrm-mount is gone");
 }

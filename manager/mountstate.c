@@ -15,19 +15,20 @@
 
 enum { MOUNT_JSON_MAX = 64 << 10 };
 
-int mountstate_write(const struct config *c, const char *mountpoint, struct err *e)
+int mountstate_write(const struct config *c, const char *mountpoint, pid_t pid, struct err *e)
 {
 	CLEANUP(json_deletep) cJSON *j = cJSON_CreateObject();
 	CLEANUP(freep) char *path = path_join(c->base, "mount.json");
 	char boot_id[40] = "";
 	struct proc_stat st;
 
-	int r = proc_stat(getpid(), &st);
+	int r = proc_stat(pid, &st);
 	if (!r)
 		r = proc_boot_id(boot_id, sizeof(boot_id));
 	if (!r &&
 	    (!j || !path || json_add_bytes(j, "mountpoint", mountpoint) ||
-	     json_add_int(j, "pid", getpid()) || json_add_int(j, "start_time", (int64_t)st.start) ||
+	     json_add_int(j, "pid", pid) || json_add_int(j, "server", getpid()) ||
+	     json_add_int(j, "start_time", (int64_t)st.start) ||
 	     json_add_str(j, "boot_id", boot_id)))
 		r = -ENOMEM;
 	if (!r)
@@ -48,6 +49,7 @@ static int read_state(const char *path, struct mountstate *out)
 	    strcmp(boot_id, json_str(j, "boot_id", "")) != 0)
 		return -ENOENT;
 	out->pid = (pid_t)json_int(j, "pid", 0);
+	out->server = (pid_t)json_int(j, "server", 0);
 	out->start_time = (uint64_t)json_int(j, "start_time", 0);
 	if (out->pid <= 0 || !proc_alive(out->pid, out->start_time))
 		return -ENOENT;
@@ -66,7 +68,7 @@ int mountstate_read(const struct config *c, struct mountstate *out)
 	return path ? read_state(path, out) : -ENOMEM;
 }
 
-void mountstate_clear(const struct config *c)
+void mountstate_clear(const struct config *c, pid_t pid)
 {
 	CLEANUP(freep) char *path = path_join(c->base, "mount.json");
 	struct mountstate m;
@@ -75,7 +77,7 @@ void mountstate_clear(const struct config *c)
 		return;
 	/* another mount that serves this base now keeps its entry */
 	if (!read_state(path, &m)) {
-		bool ours = m.pid == getpid();
+		bool ours = m.pid == pid;
 		mountstate_deinit(&m);
 		if (!ours)
 			return;

@@ -1,6 +1,7 @@
 /*
- * <base>/mount.json: {mountpoint, pid, start_time, boot_id}: which rrm-mount serves this state base,
- * written by it when it serves, removed when it ends. How commands find the mount without touching it.
+ * <base>/mount.json: {mountpoint, pid, start_time, boot_id, server}: which rrm-mount serves this state base,
+ * written by it when it serves, removed when it ends. pid is the process that the mount lives as long as, server
+ * the one that answers for it now. How commands find the mount without touching it.
  */
 #pragma once
 #include <stdbool.h>
@@ -12,12 +13,14 @@
 
 struct mountstate {
 	char *mountpoint; /* owned */
-	pid_t pid;
+	pid_t pid, server;
 	uint64_t start_time;
 };
 
-int mountstate_write(const struct config *c, const char *mountpoint, struct err *e);
-void mountstate_clear(const struct config *c);
+int mountstate_write(const struct config *c, const char *mountpoint, pid_t pid, struct err *e);
+
+/* Removes it, unless another living pid is in it. */
+void mountstate_clear(const struct config *c, pid_t pid);
 
 /* 0 when a living rrm-mount serves this base; -ENOENT otherwise. mountstate_deinit() frees. */
 int mountstate_read(const struct config *c, struct mountstate *out);

@@ -41,6 +41,11 @@ int router_new(struct router **out, const struct config *c, const char *mountpoi
 	return 0;
 }
 
+uint32_t router_session(struct router *r, const char *home, const char *session)
+{
+	return sessions_intern(r->sessions, home, session);
+}
+
 /* ---- repos ---- */
 
 static void repo_destroy(struct router_repo *rr)
@@ -376,7 +381,8 @@ int router_submit(struct router *r, const struct router_pass *pass, struct mutat
 	t->fn.done = done;
 	t->m = m;
 	m->actor = pass->actor;
-	mutation_new_id(m);
+	if (!m->id[0])
+		mutation_new_id(m);
 	circle_locks(t, m->op, m->path, m->path2);
 	return enqueue(pass->repo, t, ticket);
 }

@@ -76,6 +76,9 @@ int router_new(struct router **out, const struct config *c, const char *mountpoi
  * request in flight). Turns are given back. NULL is fine; returns NULL. */
 struct router *router_free(struct router *r);
 
+/* The number of a session, as in router_pass; 0 when out of memory. A mount that is taken over knows the text only. */
+uint32_t router_session(struct router *r, const char *home, const char *session);
+
 /* Repos come and go while the mount lives. The pointer stays valid until router_repo_put(). */
 int router_repo_get(struct router *r, const struct repo *repo, struct router_repo **out);
 /* The last put ends the repo's threads: it may take as long as the request in flight. */
@@ -101,7 +104,8 @@ int router_wait(struct router *r, const struct router_pass *pass, const struct r
 typedef void (*router_done_fn)(void *arg, int error, const struct mutation_answer *a,
 			       const struct router_pass *pass);
 /*
- * m is taken over in any case. id, epoch, branch, actor and wait_us are filled here. Order: requests of
+ * m is taken over in any case. id (unless the caller has one: the same request again has the same), epoch,
+ * branch, actor and wait_us are filled here. Order: requests of
  * one session to one repo are applied in the order of submission.
  */
 int router_submit(struct router *r, const struct router_pass *pass, struct mutation *m,

@@ -1,0 +1,302 @@
+#include "fs/guard.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/close_range.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "fs/mounts.h"
+#include "manager/base/cleanup.h"
+#include "manager/base/clock.h"
+#include "manager/base/log.h"
+#include "manager/base/proc.h"
+#include "manager/cmd.h"
+#include "manager/mountstate.h"
+
+enum {
+	LOOK_MS = 20, /* how often a server that dies slowly is looked at, and how many times */
+	LOOKS = 500,
+	HANDOVER_MS = 5000, /* it may take this long to make room */
+};
+
+static const char inherit_name[] = "RRM_MOUNT_ESTATE";
+
+struct guard {
+	struct estate *es;
+	const struct guard_mount *m;
+	pid_t server;
+	bool ending;            /* somebody wants the mount to end */
+	uint64_t replace_by_ms; /* 0: nobody wants another program */
+	uint64_t crashes[GUARD_CRASHES];
+	unsigned n_crashes;
+};
+
+static void signals(sigset_t *set)
+{
+	static const int ours[] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD, SIGUSR1, SIGUSR2};
+	sigemptyset(set);
+	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+		sigaddset(set, ours[i]);
+}
+
+/* ---- the server ---- */
+
+/* Like fork(), with the descriptors shared. fork() cannot, and exec() would end the sharing. */
+static pid_t fork_sharing(void)
+{
+	return (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
+}
+
+static int start_server(struct guard *g)
+{
+	fflush(NULL);
+	g->es->phase = ESTATE_STARTING;
+	g->server = fork_sharing();
+	if (g->server < 0)
+		return -errno;
+	if (g->server > 0)
+		return 0;
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	prctl(PR_SET_NAME, "rrm-mount");
+	if (getppid() != g->es->guard)
+		raise(SIGTERM); /* blocked: the server sees it when it looks */
+	return GUARD_SERVE;
+}
+
+/* True when thread waits in the kernel for the mount's own answer, which only a successor can give. */
+static bool waits_for_successor(const struct guard *g, pid_t tid)
+{
+	char path[80], text[160] = "";
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/syscall", (int)g->server, (int)tid);
+	CLEANUP(fclosep) FILE *f = fopen(path, "re");
+	long number = -1, fd = -1;
+	if (!f || !fgets(text, sizeof(text), f) || sscanf(text, "%ld 0x%lx", &number, &fd) != 2)
+		return false;
+	return fd == g->es->fuse && (number == SYS_write || number == SYS_writev);
+}
+
+/*
+ * The process is dying, but some of its threads hang in the kernel: one that tells it to forget something may
+ * wait for a lock that a program has which waits for an answer of ours. Nothing of it runs any more.
+ */
+static bool hangs_on_us(const struct guard *g)
+{
+	char path[40];
+	struct proc_stat st;
+	const struct dirent *ent;
+	bool any = false;
+	if (proc_stat(g->server, &st) < 0 || st.state != 'Z')
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)g->server);
+	CLEANUP(closedirp) DIR *d = opendir(path);
+	while (d && (ent = readdir(d))) {
+		pid_t tid = (pid_t)strtol(ent->d_name, NULL, 10);
+		if (tid <= 0 || proc_stat(tid, &st) < 0 || st.state == 'Z' || st.state == 'X')
+			continue;
+		if (!waits_for_successor(g, tid))
+			return false;
+		any = true;
+	}
+	return any;
+}
+
+/* ---- the end ---- */
+
+static int end_mount(const struct guard *g, const char *why)
+{
+	struct err e = ERR_INIT;
+	char type[64];
+	log_error("event=give_up mountpoint=\"%s\" error=\"%s\"", g->m->mountpoint, why);
+	if (mounts_at(g->m->mountpoint, type, sizeof(type)) && strcmp(type, "fuse.rrm") == 0 &&
+	    mounts_detach(g->m->mountpoint, &e) < 0)
+		log_warn("event=unmount error=\"%s\"", e.text);
+	mountstate_clear(g->m->config, getpid());
+	return CMD_FAILED;
+}
+
+/* Crashes count always, to be killed only before it served: who kills servers may go on. */
+static bool crashes_on_and_on(struct guard *g, int status)
+{
+	uint64_t now = clock_mono_ms();
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && g->es->phase == ESTATE_SERVING)
+		return false;
+	uint64_t *oldest = &g->crashes[g->n_crashes++ % GUARD_CRASHES];
+	*oldest = now;
+	uint64_t first = g->crashes[g->n_crashes % GUARD_CRASHES];
+	return g->n_crashes >= GUARD_CRASHES && now - first <= GUARD_CRASHES_MS;
+}
+
+/* ---- another program ---- */
+
+static void inheritable(bool yes)
+{
+	if (!yes) {
+		close_range(STDERR_FILENO + 1, ~0u, CLOSE_RANGE_CLOEXEC);
+		return;
+	}
+	CLEANUP(closedirp) DIR *d = opendir("/proc/self/fd");
+	const struct dirent *ent;
+	while (d && (ent = readdir(d))) {
+		int fd = (int)strtol(ent->d_name, NULL, 10);
+		if (fd > STDERR_FILENO && fd != dirfd(d))
+			fcntl(fd, F_SETFD, 0);
+	}
+}
+
+/* Becomes the program that is on disk now. Returns when that cannot be: this one goes on then. */
+static void become_new_program(const struct guard *g)
+{
+	char path[PATH_MAX] = "", text[40];
+	static const char deleted[] = " (deleted)";
+	ssize_t len = readlink("/proc/self/exe", path, sizeof(path) - 1);
+	size_t tail = sizeof(deleted) - 1;
+	if (len > (ssize_t)tail && strcmp(path + len - tail, deleted) == 0)
+		path[(size_t)len - tail] = '\0';
+	char name[] = "rrm-mount", f[] = "-f", o[] = "-o", dash[] = "--";
+	CLEANUP(freep) char *fuse = strdup(g->m->fuse);
+	CLEANUP(freep) char *at = strdup(g->m->mountpoint);
+	char *with[] = {name, f, o, fuse, dash, at, NULL};
+	char *without[] = {name, f, dash, at, NULL};
+	snprintf(text, sizeof(text), "%d", g->es->memfd);
+	if (!fuse || !at || setenv(inherit_name, text, 1) < 0)
+		return;
+	log_info("event=reexec program=\"%s\"", path);
+	inheritable(true);
+	execv(path, fuse[0] ? with : without);
+	log_error("event=reexec program=\"%s\" error=\"%m\" effect=\"the old one goes on\"", path);
+	inheritable(false);
+	unsetenv(inherit_name);
+}
+
+struct estate *guard_inherited(char **argv)
+{
+	const char *text = getenv(inherit_name);
+	struct err e = ERR_INIT;
+	struct estate *es = NULL;
+	int fd = text ? (int)strtol(text, NULL, 10) : -1;
+	if (fd <= STDERR_FILENO || fcntl(fd, F_GETFD) < 0)
+		return NULL;
+	int rc = estate_open(&es, fd, &e);
+	if (rc == -ESTALE) {
+		log_error("event=reexec error=\"%s\" effect=\"the old program goes on\"", e.text);
+		syscall(SYS_execveat, es->program, "", argv, environ, AT_EMPTY_PATH);
+		log_error("event=reexec error=\"cannot go back to the old program: %m\"");
+	}
+	unsetenv(inherit_name);
+	if (rc < 0)
+		return NULL;
+	inheritable(false);
+	return es;
+}
+
+/* ---- its life ---- */
+
+/* The server is gone. True: the mount is over, with *code. False: there shall be another one. */
+static bool is_over(struct guard *g, int status, int *code)
+{
+	const struct estate *es = g->es;
+	if (es->phase == ESTATE_ENDED && WIFEXITED(status)) {
+		*code = WEXITSTATUS(status);
+		return true;
+	}
+	if (es->phase == ESTATE_HANDOVER) {
+		g->replace_by_ms = 0;
+		become_new_program(g);
+		return false;
+	}
+	log_warn("event=server_died pid=%d %s=%d", (int)g->server,
+		 WIFSIGNALED(status) ? "signal" : "status",
+		 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+	*code = CMD_FAILED;
+	if (g->ending)
+		end_mount(g, "the server died while it was to end");
+	else if (!es->init_len)
+		end_mount(g, "the server died before it served");
+	else if (!es->resend)
+		end_mount(g, "the server died, and this kernel (before Linux 6.9, or with io_uring) "
+			     "cannot ask its successor again");
+	else if (crashes_on_and_on(g, status))
+		end_mount(g, "the server crashed again and again");
+	else
+		return false;
+	return true;
+}
+
+/* Waits for the next signal, or LOOK_MS when there is something to look at. */
+static int next_signal(const struct guard *g, unsigned dying)
+{
+	sigset_t set;
+	struct timespec soon = {.tv_nsec = LOOK_MS * 1000000L};
+	signals(&set);
+	return dying || g->replace_by_ms ? sigtimedwait(&set, NULL, &soon)
+					 : sigwaitinfo(&set, NULL);
+}
+
+static void on_signal(struct guard *g, int sig)
+{
+	if (sig == SIGTERM || sig == SIGINT) {
+		g->ending = true;
+		kill(g->server, SIGTERM);
+	} else if (sig == SIGUSR2 && g->es->init_len && g->es->resend && !g->replace_by_ms) {
+		g->replace_by_ms = clock_mono_ms() + HANDOVER_MS;
+		kill(g->server, SIGUSR2);
+	}
+}
+
+/* True when the server has ended. Earlier ones that hung then end here, too. */
+static bool reaped(const struct guard *g, int *status)
+{
+	pid_t pid = 0;
+	do
+		pid = waitpid(-1, status, WNOHANG);
+	while (pid > 0 && pid != g->server);
+	return pid == g->server || (pid < 0 && errno == ECHILD);
+}
+
+/* Until the server is dead, or as good as that: its status. */
+static int watch_server(struct guard *g)
+{
+	unsigned looks = 0; /* its end was told (toucher.h), but it has not ended */
+	for (;;) {
+		int status = 0, sig = next_signal(g, looks);
+		on_signal(g, sig);
+		if (reaped(g, &status))
+			return status;
+		if (g->replace_by_ms && clock_mono_ms() > g->replace_by_ms) {
+			g->es->phase = ESTATE_HANDOVER;
+			kill(g->server, SIGKILL);
+		}
+		looks = sig == SIGCHLD ? LOOKS : looks ? looks - 1 : 0;
+		if (looks && looks < LOOKS && hangs_on_us(g))
+			return SIGKILL;
+	}
+}
+
+int guard_run(struct estate *es, const struct guard_mount *m, int *code, struct err *e)
+{
+	struct guard g = {.es = es, .m = m};
+	sigset_t set;
+	signals(&set);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	for (;;) {
+		int rc = start_server(&g);
+		if (rc < 0)
+			return err_errno(e, rc, "starting the server");
+		if (rc == GUARD_SERVE)
+			return rc;
+		prctl(PR_SET_NAME, "rrm-mount-guard");
+		if (g.ending)
+			kill(g.server, SIGTERM);
+		if (is_over(&g, watch_server(&g), code))
+			return 0;
+	}
+}
