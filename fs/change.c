@@ -10,7 +10,9 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "fs/again.h"
 #include "fs/coherence.h"
+#include "fs/estate.h"
 #include "fs/repos.h"
 #include "manager/base/cleanup.h"
 #include "manager/base/log.h"
@@ -252,6 +254,7 @@ static void reply(struct change *c, int rc)
 	stop_point("before-reply");
 	if (rc < 0) {
 		reply_err(c->req, rc);
+		again_end(c);
 		return;
 	}
 	switch (c->kind) {
@@ -276,6 +279,7 @@ static void reply(struct change *c, int rc)
 	default:
 		fuse_reply_err(c->req, 0);
 	}
+	again_end(c);
 	if (sent == -ENOENT) { /* the caller is gone: nobody will ever send FORGET or RELEASE */
 		lookup_forget(c->o, c->out.e.ino, 1);
 		if ((c->kind == CHANGE_CREATE || c->kind == CHANGE_TMPFILE) && c->fi.fh)
@@ -324,13 +328,20 @@ static void tell_router(struct change *c, int rc)
 	router_end(c->o->router, &c->pass, &note);
 }
 
+static void note_session(struct change *c)
+{
+	estate_note_session(c->o->estate, c->pass.session, c->pass.actor.home,
+			    c->pass.actor.session);
+	c->node->session = c->pass.session;
+}
+
 void change_finish(struct change *c, int rc)
 {
 	const bool waiting = c->waiting; /* a copy of its own, freed in here */
 	stop_point("change-done");
 	if (rc == 0 &&
 	    (c->kind == CHANGE_WRITE || c->kind == CHANGE_SETATTR || c->kind == CHANGE_FALLOCATE))
-		c->node->session = c->pass.session;
+		note_session(c);
 	if (c->node->flags & NODE_REG && !(c->node->flags & NODE_WRITTEN))
 		atomic_fetch_or(&c->node->flags, NODE_WRITTEN);
 	if (c->routed)
@@ -452,7 +463,16 @@ static void run(struct change *c)
 		change_finish(c, home_apply(c));
 		return;
 	}
+	int rc = 0;
+	if (again_was_applied(c, &rc)) {
+		change_finish(c, rc);
+		return;
+	}
 	int verdict = router_begin(o->router, re->rr, &caller, key_of(c), &c->pass, NULL);
+	if (again_was_foreign(c) && verdict == ROUTER_HOME)
+		router_end(o->router, &c->pass, NULL);
+	if (again_was_foreign(c) && verdict >= 0)
+		verdict = ROUTER_FOREIGN;
 	if (verdict < 0) {
 		change_finish(c, verdict);
 	} else if (verdict == ROUTER_FOREIGN && c->kind == CHANGE_COPY) {
@@ -502,6 +522,8 @@ static bool start(struct change *c, fuse_req_t req, fuse_ino_t ino, fuse_ino_t i
 	if (rc == 0 && c->name && (c->node->flags & NODE_DIR) &&
 	    lookup_hidden(c->o, c->node, c->name))
 		rc = -EBUSY;
+	if (rc == 0)
+		again_find(c);
 	if (rc < 0) {
 		c->node = NULL;
 		reply_err(req, rc);

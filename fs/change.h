@@ -45,6 +45,7 @@ struct change_handle {
 };
 
 struct change;
+struct intent;
 
 /* handle.c. NULL: the file was not made by this open, or needs none. */
 struct change_handle *change_handle_of(struct overlay *o, const struct fuse_file_info *fi);
@@ -87,6 +88,8 @@ struct change {
 	struct change_handle *handle; /* borrowed; NULL for most */
 	struct fuse_file_info fi;     /* create: for the reply */
 	struct router_pass pass;
+	uint64_t unique;       /* the kernel's number of the request; 0: none */
+	struct intent *intent; /* again.h; NULL: none */
 	bool routed; /* the router knows of it: router_end() at the end */
 
 	struct {                           /* filled by who applies it */
@@ -113,6 +116,9 @@ void change_finish(struct change *c, int rc);
 
 /* Applies it to the real files, here and now. 0 or negative errno; fills out. home.c */
 int home_apply(struct change *c);
+
+/* Takes over fd, with which n was created: into the cache, or a handle where it cannot be had again. */
+int home_keep_created(struct change *c, struct node *n, int fd, mode_t mode);
 
 /* Sends it to the owner's gateway; c is a waiting copy. change_finish() is called later, or at once
  * when it cannot even be sent. foreign.c */

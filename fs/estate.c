@@ -79,9 +79,10 @@ int estate_open(struct estate **out, int fd, struct err *e)
 void estate_begin(struct estate *es)
 {
 	es->servers++;
+	/* Those of callers that were killed as well: nobody asked for them again. */
 	for (uint32_t i = 0; i < ESTATE_INTENTS; i++)
-		if (es->intents[i].state == INTENT_FREE)
-			es->intents[i].fd = -1;
+		if (es->intents[i].server + 1 < es->servers)
+			es->intents[i].state = INTENT_FREE;
 }
 
 /* ---- descriptors ---- */

@@ -65,6 +65,7 @@ struct intent {
 	int64_t begun_s;    /* wall clock */
 	int64_t begun_ns;
 	uint64_t written, node;
+	uint32_t server; /* estate.servers of who took it, or found it */
 };
 
 /* What a repo's index stands for. */

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fs/again.h"
 #include "fs/change.h"
 #include "fs/coherence.h"
 #include "fs/repos.h"
@@ -264,6 +265,7 @@ void foreign_submit(struct change *c)
 		change_finish(c, rc);
 		return;
 	}
+	again_begin_foreign(c);
 	if (c->kind == CHANGE_UNLINK)
 		change_keep_reachable(c->o, c->node, c->name);
 	else if (c->kind == CHANGE_RENAME)
@@ -275,6 +277,7 @@ void foreign_submit(struct change *c)
 			mutation_free(s.m[i]);
 			continue;
 		}
+		again_mutation_id(c, i, s.m[i]->id);
 		rc = router_submit(c->o->router, &c->pass, s.m[i], on_done, c, &c->tickets[i]);
 		if (rc < 0) {
 			c->error = rc;

@@ -64,11 +64,22 @@ struct change_handle *change_handle_new(struct change *c, int fd)
 	return h;
 }
 
+/* The CREATE that made it was not answered: it comes again, and makes one of the descriptor in its intent. */
+static bool unanswered(struct estate *es, int fd)
+{
+	for (int i = 0; i < ESTATE_INTENTS; i++)
+		if (fd >= 0 && es->intents[i].state != INTENT_FREE && es->intents[i].fd == fd)
+			return true;
+	return false;
+}
+
 void change_handles_adopt(struct overlay *o)
 {
 	for (int i = 0; i < ESTATE_KEPT; i++) {
 		const struct estate_fd *k = &o->estate->kept[i];
-		if (k->kind == ESTATE_HANDLE && !add(o, k->key, k->fd, i))
+		if (k->kind == ESTATE_HANDLE && unanswered(o->estate, k->fd))
+			estate_drop(o->estate, i);
+		else if (k->kind == ESTATE_HANDLE && !add(o, k->key, k->fd, i))
 			log_error("event=adopt error=\"out of memory\"");
 	}
 }

@@ -13,8 +13,10 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "fs/again.h"
 #include "fs/change.h"
 #include "fs/coherence.h"
+#include "fs/estate.h"
 #include "manager/base/creds.h"
 #include "manager/base/stop_point.h"
 
@@ -50,7 +52,7 @@ static int open_new(struct change *c, int dir)
 }
 
 /* The creating descriptor goes to the cache, but for a file that cannot be opened like that again. */
-static int keep_created(struct change *c, struct node *n, int fd, mode_t mode)
+int home_keep_created(struct change *c, struct node *n, int fd, mode_t mode)
 {
 	bool again = c->o->privileged || (mode & 0600) == 0600;
 	if (again && (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDWR) {
@@ -75,6 +77,8 @@ static int apply_create(struct change *c, int dir)
 	creds_restore(&saved);
 	if (fd < 0)
 		return fd;
+	if (c->intent)
+		c->intent->fd = fd; /* our successor's, should we be killed now */
 	int rc = lookup_statx(fd, "", &ls);
 	if (rc == 0)
 		rc = lookup_intern(c->o, c->node, c->name, &ls, true, &c->out.e, &n);
@@ -83,7 +87,7 @@ static int apply_create(struct change *c, int dir)
 		return rc;
 	}
 	c->fi.keep_cache = 1;
-	return keep_created(c, n, fd, ls.st.st_mode);
+	return home_keep_created(c, n, fd, ls.st.st_mode);
 }
 
 static int open_nameless(struct change *c, int dir)
@@ -127,7 +131,9 @@ static int apply_tmpfile(struct change *c, int dir)
 	c->out.e = (struct fuse_entry_param){
 		.ino = node_id(n), .attr = ls.st, .attr_timeout = LOOKUP_FOREVER};
 	c->fi.keep_cache = 1;
-	return keep_created(c, n, fd, ls.st.st_mode);
+	if (c->intent)
+		c->intent->fd = fd;
+	return home_keep_created(c, n, fd, ls.st.st_mode);
 }
 
 static int make_named(struct change *c, int dir)
@@ -226,9 +232,18 @@ static int write_fd(struct change *c, struct fd_hold *h)
 	return rc < 0 ? rc : h->fd;
 }
 
+/* Where an append begins; one that was begun before may have written a part. */
+static void note_end(struct change *c, int fd, off_t size)
+{
+	c->out.written = again_appended(c, fd, size);
+	if (c->intent && c->out.written == 0)
+		c->intent->size = size;
+}
+
 static int write_all(struct change *c, int fd)
 {
-	struct iovec iov = {.iov_base = (void *)(uintptr_t)c->data, .iov_len = c->size};
+	struct iovec iov = {.iov_base = (char *)(uintptr_t)c->data + c->out.written,
+			    .iov_len = c->size - c->out.written};
 	while (iov.iov_len) {
 		/* With RWF_APPEND the offset is not looked at, but it may not be negative. */
 		struct iovec part = {iov.iov_base, stop_point_part("home-half", iov.iov_len)};
@@ -253,8 +268,11 @@ static int apply_write(struct change *c)
 	int rc = 0, fd = write_fd(c, &h);
 	if (fd < 0)
 		return fd;
-	if (lookup_statx(fd, "", &ls) == 0)
+	if (lookup_statx(fd, "", &ls) == 0) {
 		change_begin_content(c, c->node, ls.stamp);
+		if (c->flags & O_APPEND)
+			note_end(c, fd, ls.st.st_size);
+	}
 	drop_suid(c, fd);
 	rc = write_all(c, fd);
 	if (lookup_statx(fd, "", &ls) == 0) {
@@ -348,11 +366,14 @@ static int apply_fallocate(struct change *c)
 {
 	struct fd_hold h = {.fd = -1};
 	struct lookup_stat ls;
+	struct stat before;
 	int rc = 0, fd = write_fd(c, &h);
 	if (fd < 0)
 		return fd;
 	if (lookup_statx(fd, "", &ls) == 0)
 		change_begin_content(c, c->node, ls.stamp);
+	if (c->intent && c->intent->size < 0)
+		c->intent->size = fstat(fd, &before) == 0 ? before.st_size : -1;
 	rc = fallocate(fd, c->flags, c->off, c->length) < 0 ? -errno : 0;
 	if (lookup_statx(fd, "", &ls) == 0)
 		change_end_content(c, c->node, ls.stamp);
@@ -431,7 +452,7 @@ static int apply_with_fd(struct change *c, int fd)
 	return -EINVAL;
 }
 
-int home_apply(struct change *c)
+static int apply(struct change *c)
 {
 	struct fd_hold h;
 	stop_point("home-granted");
@@ -446,5 +467,17 @@ int home_apply(struct change *c)
 		return rc;
 	rc = apply_with_fd(c, h.fd);
 	fds_put(c->o->fds, &h);
+	return rc;
+}
+
+int home_apply(struct change *c)
+{
+	int rc = 0;
+	if (again_was_applied(c, &rc))
+		return rc;
+	again_begin_home(c);
+	rc = apply(c);
+	if (rc == 0)
+		again_done(c);
 	return rc;
 }

@@ -469,7 +469,7 @@ static int serve(struct overlay *o, struct err *e)
 		return err_errno(e, -rc, "starting a thread");
 	if (o->taken_over)
 		rc = take_over(o, e);
-	if (rc == 0)
+	else /* a successor does it when it serves: it takes as long as a disk takes */
 		rc = mountstate_write(o->config, o->mountpoint, o->estate->guard, e);
 	if (rc == 0)
 		rc = loop_run(o, worker_count());

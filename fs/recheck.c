@@ -7,10 +7,13 @@
 #include <unistd.h>
 
 #include "fs/coherence.h"
+#include "fs/estate.h"
 #include "fs/invalidate.h"
 #include "fs/lookup.h"
 #include "fs/repos.h"
 #include "manager/base/cleanup.h"
+#include "manager/base/log.h"
+#include "manager/mountstate.h"
 
 #define NOTIFY_INC_EPOCH 8 /* Linux 6.16; newer than the headers that we may be built with */
 
@@ -68,6 +71,9 @@ static void *work(void *arg)
 {
 	struct recheck *r = arg;
 	struct overlay *o = r->o;
+	struct err e = ERR_INIT;
+	if (mountstate_write(o->config, o->mountpoint, o->estate->guard, &e) < 0)
+		log_warn("event=take_over error=\"%s\"", e.text);
 	bool names = !expire_all_names(o);
 	for (uint16_t i = 0; names && i < repos_count(o->repos); i++)
 		invalidate_entry(o, i, FUSE_ROOT_ID, repos_at(o->repos, i)->info->name);

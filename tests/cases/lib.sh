@@ -167,6 +167,27 @@ start_mount() {
 	done
 }
 
+# server_pid: of the process that answers for the mount now. guard_pid: of the one that the mount lives as long as.
+server_pid() {
+	jq .server "$S/mount.json"
+}
+
+guard_pid() {
+	jq .pid "$S/mount.json"
+}
+
+# kill_server: kill -9, and its successor serves when this returns.
+kill_server() {
+	ks=$(server_pid)
+	kill -9 "$ks"
+	wait_until "[ \"\$(server_pid)\" != '$ks' ]"
+}
+
+# kill_mount: kill -9 of both: the mount is dead, "Transport endpoint is not connected".
+kill_mount() {
+	kill -9 "$(guard_pid)" "$(server_pid)"
+}
+
 # stop_mount: unmounts; the server must end by itself, with status 0.
 stop_mount() {
 	check rrm-mount -u "$M"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# kill -9 of the server at the worst moment, with writers inside and outside at once: it ends, all of it
+# kill -9 of guard and server at the worst moment, with writers inside and outside at once: it ends, all of it
 # (a thread that waited for an answer of its own would stay for ever, and with it the mount), and the next one serves.
 . "${0%/*}/../lib.sh"
 make_repo a
@@ -10,10 +10,11 @@ for i in 1 2 3; do
 	load=$!
 	wait_until 'ls "$R/a/stress" | grep -q .'
 	sleep 0.$((i * 3))
-	pid=$(jq .pid "$S/mount.json")
-	kill -9 "$pid"
+	pid=$(server_pid)
+	guard=$(guard_pid)
+	kill_mount
 	wait "$load" || true
-	wait_until "! grep -lq '^State:.[^Z]' /proc/$pid/task/*/status 2>/dev/null"
+	wait_until "! grep -lq '^State:.[^Z]' /proc/$pid/task/*/status /proc/$guard/status 2>/dev/null"
 done
 check rrm-mount "$M"
 eq "$(cat "$M/a/README.md")" '# a' 'a read through the new server'
