@@ -3,9 +3,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +15,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "fs/change.h"
@@ -138,6 +141,33 @@ static void end_server(const struct config *c, const char *path)
 	mountstate_deinit(&m);
 }
 
+/* The program that process pid would become: it must at least start. */
+static int check_program(pid_t pid, struct err *e)
+{
+	static const char deleted[] = " (deleted)";
+	char exe[PATH_MAX], version[] = "--version";
+	char *argv[] = {exe, version, NULL};
+	posix_spawn_file_actions_t quiet;
+	pid_t child = 0;
+	int status = 0, rc = proc_exe(pid, exe, sizeof(exe));
+	if (rc < 0)
+		return err_errno(e, rc, "looking at process %d", (int)pid);
+	size_t len = strlen(exe), tail = sizeof(deleted) - 1;
+	if (len > tail && strcmp(exe + len - tail, deleted) == 0)
+		exe[len - tail] = '\0';
+	posix_spawn_file_actions_init(&quiet);
+	posix_spawn_file_actions_addopen(&quiet, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+	rc = -posix_spawn(&child, exe, &quiet, NULL, argv, environ);
+	posix_spawn_file_actions_destroy(&quiet);
+	while (rc == 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
+		;
+	if (rc < 0 || status)
+		return err_set(e, -ENOEXEC,
+			       "%s does not start (%s); the mount goes on with the old program", exe,
+			       rc < 0 ? strerror(-rc) : "its --version failed");
+	return 0;
+}
+
 int mount_reexec(const struct config *c, const char *path, struct err *e)
 {
 	struct mountstate m;
@@ -152,7 +182,9 @@ int mount_reexec(const struct config *c, const char *path, struct err *e)
 	const pid_t pid = m.pid, before = m.server;
 	pid_t now = before;
 	mountstate_deinit(&m);
-	rc = kill(pid, SIGUSR2) < 0 ? err_errno(e, -errno, "telling process %d", (int)pid) : 0;
+	rc = check_program(pid, e);
+	if (rc == 0)
+		rc = kill(pid, SIGUSR2) < 0 ? err_errno(e, -errno, "telling process %d", (int)pid) : 0;
 	for (uint64_t end = clock_mono_ms() + END_MS;
 	     rc == 0 && now == before && clock_mono_ms() < end;) {
 		usleep(2000);

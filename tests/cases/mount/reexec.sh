@@ -1,0 +1,46 @@
+#!/bin/sh
+# rrm-mount --reexec: the mount goes on with the program that is installed now, in the same process; programs
+# notice nothing. What cannot take over does not.
+# timeout: 120
+. "${0%/*}/../lib.sh"
+make_repo a
+make_repo b
+bin=$T/bin
+mkdir "$bin" "$R/a/load" "$R/b/load"
+touch "$R/a/load/lines" "$R/b/load/lines"
+# as an installation replaces it: another file under the same name
+install_again() {
+	cp "$1" "$bin/rrm-mount.new"
+	mv "$bin/rrm-mount.new" "$bin/rrm-mount"
+}
+program=$(command -v rrm-mount)
+RRM_BINDIR=$(dirname "$(command -v rrm)")
+export RRM_BINDIR
+install_again "$program"
+PATH=$bin:$PATH
+fails_with 'nothing is mounted' rrm-mount --reexec "$M"
+start_mount
+guard=$(guard_pid)
+in_repo a rrm-unnoticed "$M/a/load" "$M/b/load" "$T/stop" >"$T/counts" 2>"$T/failed" &
+load=$!
+wait_until '[ -s "$M/b/load/lines" ]' 60
+for i in 1 2 3; do
+	install_again "$program"
+	check rrm-mount --reexec "$M"
+	eq "$(guard_pid)" "$guard" 'the process that the mount lives as long as'
+	eq "$(stat -Lc %i "/proc/$(server_pid)/exe" "/proc/$guard/exe" | uniq)" "$(stat -c %i "$bin/rrm-mount")" 'the program'
+done
+# one that does not even start leaves all as it is
+server=$(server_pid)
+printf 'no program' >"$bin/rrm-mount.new"
+mv "$bin/rrm-mount.new" "$bin/rrm-mount"
+fails_with 'does not start' "$program" --reexec "$M"
+eq "$(server_pid)" "$server" 'the server'
+touch "$T/stop"
+st=0
+wait "$load" || st=$?
+eq "$st $(cat "$T/failed")" '0 ' 'the programs in the mount'
+refuse grep -q event=server_died "$T/mount.log"
+PATH=${PATH#*:}
+eq "$(find "/proc/$(guard_pid)/fd" -type l | wc -l)" "$(find "/proc/$(server_pid)/fd" -type l | wc -l)" 'descriptors, shared'
+stop_mount

@@ -1,0 +1,37 @@
+#!/bin/sh
+# The guard itself is killed: the mount ends cleanly, and the next one serves. A server that crashes on and on is given
+# up: the mount ends and the log says why.
+. "${0%/*}/../lib.sh"
+make_repo a
+check rrm-mount "$M"
+(cd "$M/a" && exec sleep 60) &
+sleeper=$!
+wait_until "[ \"\$(readlink /proc/$sleeper/cwd)\" = '$M/a' ]"
+server=$(server_pid)
+kill -9 "$(guard_pid)"
+wait_until "! kill -0 $server 2>/dev/null"
+wait_until '! mounted'
+wait_until '[ ! -e "$S/mount.json" ]'
+check rrm-mount "$M"
+eq "$(cat "$M/a/README.md")" '# a' 'a read through the next mount'
+# at once after it both
+kill_mount
+check rrm-mount "$M"
+eq "$(cat "$M/a/README.md")" '# a' 'a read through the one after that'
+kill "$sleeper"
+wait "$sleeper" 2>/dev/null || true
+
+guard=$(guard_pid)
+for i in 1 2 3; do
+	server=$(server_pid)
+	kill -SEGV "$server"
+	[ "$i" = 3 ] || wait_until "[ \"\$(server_pid)\" != '$server' ]"
+done
+wait_until "! kill -0 $guard 2>/dev/null"
+if mounted; then
+	die 'still mounted'
+fi
+refuse test -e "$S/mount.json"
+grep -q 'event=give_up .*again and again' "$S/rrm-mount.log" || die "the log: $(tail -3 "$S/rrm-mount.log")"
+check rrm-mount "$M"
+check rrm-mount -u "$M"
