@@ -47,7 +47,8 @@ void again_begin_home(struct change *c)
 	struct timespec now;
 	if (c->intent && c->intent->state == INTENT_BEGUN)
 		return; /* what it was before the first try is what counts */
-	clock_gettime(CLOCK_REALTIME_COARSE, &now); /* as file systems do: no file is born before it */
+	clock_gettime(CLOCK_REALTIME_COARSE,
+		      &now); /* as file systems do: no file is born before it */
 	what.begun_s = now.tv_sec;
 	what.begun_ns = now.tv_nsec;
 	if (c->kind == CHANGE_UNLINK || c->kind == CHANGE_RMDIR || c->kind == CHANGE_RENAME)

@@ -38,10 +38,10 @@ enum change_kind {
  */
 struct change_handle {
 	uint64_t id;
-	UT_hash_handle hh; /* overlay.handles */
-	int fd;                           /* home: the creating descriptor; -1 for a foreign file */
-	int kept;                         /* where the estate has it */
-	struct router_pass pass;          /* foreign: whose it was; empty when that server died */
+	UT_hash_handle hh;       /* overlay.handles */
+	int fd;                  /* home: the creating descriptor; -1 for a foreign file */
+	int kept;                /* where the estate has it */
+	struct router_pass pass; /* foreign: whose it was; empty when that server died */
 };
 
 struct change;
@@ -90,7 +90,7 @@ struct change {
 	struct router_pass pass;
 	uint64_t unique;       /* the kernel's number of the request; 0: none */
 	struct intent *intent; /* again.h; NULL: none */
-	bool routed; /* the router knows of it: router_end() at the end */
+	bool routed;           /* the router knows of it: router_end() at the end */
 
 	struct {                           /* filled by who applies it */
 		struct lookup_stat ls;     /* setattr */

@@ -69,10 +69,11 @@ int estate_open(struct estate **out, int fd, struct err *e)
 		return err_set(e, -EINVAL, "descriptor %d is not that of a running mount", fd);
 	*out = es;
 	if (es->version != ESTATE_VERSION || es->bytes != sizeof(*es))
-		return err_set(e, -ESTALE,
-			       "this rrm-mount keeps its nodes in another form (%d, not %u): unmount "
-			       "and mount again to use it",
-			       ESTATE_VERSION, es->version);
+		return err_set(
+			e, -ESTALE,
+			"this rrm-mount keeps its nodes in another form (%d, not %u): unmount "
+			"and mount again to use it",
+			ESTATE_VERSION, es->version);
 	return 0;
 }
 
@@ -130,8 +131,7 @@ static void add(struct fd_set_of *s, int fd)
 
 void estate_sweep(struct estate *es, int *fds, size_t n)
 {
-	struct fd_set_of s = {
-		.fds = malloc((n + ESTATE_KEPT + ESTATE_INTENTS + 5) * sizeof(int))};
+	struct fd_set_of s = {.fds = malloc((n + ESTATE_KEPT + ESTATE_INTENTS + 5) * sizeof(int))};
 	unsigned from = STDERR_FILENO + 1;
 	if (!s.fds)
 		return; /* what stays open is a leak, not an error */

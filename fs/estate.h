@@ -34,16 +34,16 @@ enum {
 
 /* What the server is doing; the guard decides by it what its end means. */
 enum estate_phase {
-	ESTATE_STARTING,  /* set by the guard */
-	ESTATE_SERVING,   /* the kernel said INIT, or what was in flight was asked for again */
-	ESTATE_ENDED,     /* it ended by itself, and said why */
-	ESTATE_HANDOVER,  /* told to make room for another program */
+	ESTATE_STARTING, /* set by the guard */
+	ESTATE_SERVING,  /* the kernel said INIT, or what was in flight was asked for again */
+	ESTATE_ENDED,    /* it ended by itself, and said why */
+	ESTATE_HANDOVER, /* told to make room for another program */
 };
 
 /* A descriptor that only the one who opened it can have. */
 enum estate_kind {
 	ESTATE_FREE,
-	ESTATE_PIN_READ,  /* of a node whose mode forbids to open it again; key: nodeid */
+	ESTATE_PIN_READ, /* of a node whose mode forbids to open it again; key: nodeid */
 	ESTATE_PIN_WRITE,
 	ESTATE_HANDLE, /* of a file that CREATE made (change.h); key: its number. fd -1: a foreign one */
 };

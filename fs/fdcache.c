@@ -27,14 +27,14 @@ struct slot {
 	int fd;
 	uint32_t users;
 	bool used, pinned;
-	int kept; /* where the estate has it; of a pinned one */
+	int kept;    /* where the estate has it; of a pinned one */
 	bool doomed; /* its node went while it was in use */
 	uint64_t last_ms;
 	UT_hash_handle hh;
 };
 
 struct fdcache {
-	struct nodes *nodes; /* borrowed */
+	struct nodes *nodes;   /* borrowed */
 	struct estate *estate; /* borrowed; NULL: none */
 	pthread_mutex_t lock;
 	uint32_t lru_head, lru_tail; /* protected by lock, as is all below; head: used last */

@@ -222,8 +222,9 @@ static bool is_over(struct guard *g, int status, int *code)
 	else if (!es->init_len)
 		end_mount(g, "the server died before it served");
 	else if (!es->resend)
-		end_mount(g, "the server died, and this kernel (before Linux 6.9, or with io_uring) "
-			     "cannot ask its successor again");
+		end_mount(g,
+			  "the server died, and this kernel (before Linux 6.9, or with io_uring) "
+			  "cannot ask its successor again");
 	else if (crashes_on_and_on(g, status))
 		end_mount(g, "the server crashed again and again");
 	else

@@ -163,8 +163,8 @@ static int check_program(pid_t pid, struct err *e)
 		;
 	if (rc < 0 || status)
 		return err_set(e, -ENOEXEC,
-			       "%s does not start (%s); the mount goes on with the old program", exe,
-			       rc < 0 ? strerror(-rc) : "its --version failed");
+			       "%s does not start (%s); the mount goes on with the old program",
+			       exe, rc < 0 ? strerror(-rc) : "its --version failed");
 	return 0;
 }
 
@@ -184,7 +184,8 @@ int mount_reexec(const struct config *c, const char *path, struct err *e)
 	mountstate_deinit(&m);
 	rc = check_program(pid, e);
 	if (rc == 0)
-		rc = kill(pid, SIGUSR2) < 0 ? err_errno(e, -errno, "telling process %d", (int)pid) : 0;
+		rc = kill(pid, SIGUSR2) < 0 ? err_errno(e, -errno, "telling process %d", (int)pid)
+					    : 0;
 	for (uint64_t end = clock_mono_ms() + END_MS;
 	     rc == 0 && now == before && clock_mono_ms() < end;) {
 		usleep(2000);

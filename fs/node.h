@@ -43,14 +43,14 @@ struct node {
 	uint32_t index, gen;
 	uint64_t nlookup; /* table lock; the kernel's count */
 	_Atomic uint64_t
-		stamp; /* version (ctime and size) of the content that the kernel may cache */
-	uint32_t next;            /* table lock; next in the hash chain, or in a list of the dead */
-	uint32_t names;           /* table lock; first name record */
-	uint32_t children;        /* table lock; names that have this node as parent */
-	uint32_t born;            /* hash of the birth time: tells a reused inode number */
-	_Atomic uint32_t session; /* router session that changed it last; 0: none */
-	_Atomic uint32_t flags;   /* NODE_* */
-	_Atomic int32_t wd;       /* inotify watch; -1: none, -2: none can be had */
+		stamp;     /* version (ctime and size) of the content that the kernel may cache */
+	uint32_t next;     /* table lock; next in the hash chain, or in a list of the dead */
+	uint32_t names;    /* table lock; first name record */
+	uint32_t children; /* table lock; names that have this node as parent */
+	uint32_t born;     /* hash of the birth time: tells a reused inode number */
+	_Atomic uint32_t session;    /* router session that changed it last; 0: none */
+	_Atomic uint32_t flags;      /* NODE_* */
+	_Atomic int32_t wd;          /* inotify watch; -1: none, -2: none can be had */
 	_Atomic uint16_t changing;   /* changes through the mount under way */
 	_Atomic uint16_t waiting;    /* those of them that wait for a turn or a gateway */
 	uint16_t dev;                /* index in nodes_dev() */

@@ -10,8 +10,8 @@
 
 static bool valid(struct nodes *t, uint32_t index)
 {
-	return index == NODE_ROOT_ID || (index > NODE_ROOT_ID && index < t->kept->node_end &&
-					 node_ptr(t, index)->ino != 0);
+	return index == NODE_ROOT_ID ||
+	       (index > NODE_ROOT_ID && index < t->kept->node_end && node_ptr(t, index)->ino != 0);
 }
 
 static void free_node(struct nodes *t, struct node *n)
@@ -115,7 +115,8 @@ static void fill_hashes(struct nodes *t)
 			continue;
 		n->next = NODE_NONE;
 		if (!(n->flags & NODE_REPLACED)) {
-			uint32_t *head = &t->by_ino.heads[hash_ino(n->dev, n->ino) & t->by_ino.mask];
+			uint32_t *head =
+				&t->by_ino.heads[hash_ino(n->dev, n->ino) & t->by_ino.mask];
 			n->next = *head;
 			*head = i;
 			t->by_ino.count++;
@@ -125,8 +126,7 @@ static void fill_hashes(struct nodes *t)
 		struct name *m = name_ptr(t, i);
 		if (!m->parent)
 			continue;
-		uint32_t *head =
-			&t->by_name.heads[hash_name(m->parent, m->text) & t->by_name.mask];
+		uint32_t *head = &t->by_name.heads[hash_name(m->parent, m->text) & t->by_name.mask];
 		m->hash_next = *head;
 		*head = i;
 		t->by_name.count++;

@@ -71,12 +71,9 @@ static int add_fuse(struct options *o, const char *text)
 static int parse_flags(struct options *o, int argc, char **argv, struct err *e)
 {
 	static const struct option longs[] = {
-		{"foreground", no_argument, NULL, 'f'},
-		{"unmount", no_argument, NULL, 'u'},
-		{"reexec", no_argument, NULL, 'x'},
-		{"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, 'V'},
-		{NULL, 0, NULL, 0},
+		{"foreground", no_argument, NULL, 'f'}, {"unmount", no_argument, NULL, 'u'},
+		{"reexec", no_argument, NULL, 'x'},     {"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'V'},    {NULL, 0, NULL, 0},
 	};
 	int opt;
 	opterr = 0;

@@ -8,4 +8,4 @@
 #include "fs/overlay.h"
 
 int recheck_new(struct overlay *o, struct recheck **out); /* starts its thread */
-struct recheck *recheck_free(struct recheck *r);	  /* ends it; NULL is fine */
+struct recheck *recheck_free(struct recheck *r);          /* ends it; NULL is fine */

@@ -25,11 +25,10 @@ int mountstate_write(const struct config *c, const char *mountpoint, pid_t pid, 
 	int r = proc_stat(pid, &st);
 	if (!r)
 		r = proc_boot_id(boot_id, sizeof(boot_id));
-	if (!r &&
-	    (!j || !path || json_add_bytes(j, "mountpoint", mountpoint) ||
-	     json_add_int(j, "pid", pid) || json_add_int(j, "server", getpid()) ||
-	     json_add_int(j, "start_time", (int64_t)st.start) ||
-	     json_add_str(j, "boot_id", boot_id)))
+	if (!r && (!j || !path || json_add_bytes(j, "mountpoint", mountpoint) ||
+		   json_add_int(j, "pid", pid) || json_add_int(j, "server", getpid()) ||
+		   json_add_int(j, "start_time", (int64_t)st.start) ||
+		   json_add_str(j, "boot_id", boot_id)))
 		r = -ENOMEM;
 	if (!r)
 		r = file_mkdirs(c->base, 0700);

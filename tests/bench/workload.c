@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -354,6 +355,20 @@ static void cmd_mmap(char **argv)
 	close(fd);
 }
 
+/* pause PID DIR: kills the process, then makes and removes a directory in DIR: how long a program waits that
+ * asks the mount at the worst moment. */
+static void cmd_pause(char **argv)
+{
+	char path[PATH_MAX];
+	snprintf(path, sizeof(path), "%s/rrm-workload.%d", argv[1], (int)getpid());
+	uint64_t begun = now_us();
+	if (kill((pid_t)number(argv[0]), SIGKILL) < 0)
+		err(1, "kill %s", argv[0]);
+	if (mkdir(path, 0755) < 0 || rmdir(path) < 0)
+		err(1, "%s", path);
+	printf("%llu\n", (unsigned long long)(now_us() - begun));
+}
+
 static const struct {
 	const char *name;
 	int args; /* at least */
@@ -365,7 +380,7 @@ static const struct {
 	{"read-seq", 3, cmd_read_seq},   {"read-random", 3, cmd_read_random},
 	{"write-seq", 3, cmd_write_seq}, {"write-random", 3, cmd_write_random},
 	{"latency", 3, cmd_latency},     {"rate", 2, cmd_rate},
-	{"mmap", 3, cmd_mmap},
+	{"mmap", 3, cmd_mmap},           {"pause", 2, cmd_pause},
 };
 
 int main(int argc, char **argv)

@@ -185,7 +185,9 @@ kill_server() {
 
 # kill_mount: kill -9 of both: the mount is dead, "Transport endpoint is not connected".
 kill_mount() {
-	kill -9 "$(guard_pid)" "$(server_pid)"
+	km=$(guard_pid)
+	kill -STOP "$km" # neither may do what it does when the other one dies
+	kill -9 "$(server_pid)" "$km"
 }
 
 # stop_mount: unmounts; the server must end by itself, with status 0.

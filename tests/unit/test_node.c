@@ -1,6 +1,8 @@
 #include "tests/unit/unit.h"
 
 #include <errno.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "fs/node.h"
 
@@ -380,6 +382,107 @@ static void three_hundred_thousand_nodes_cost_200_bytes_each_and_all_go(void **s
 	assert_int_equal(names(t), 0);
 }
 
+/* Table in a file; what is in the file afterwards is what a kill -9 leaves. */
+static int memfd_new(void)
+{
+	int fd = memfd_create("table", MFD_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, (off_t)NODES_BYTES), 0);
+	return fd;
+}
+
+static struct nodes *reopen(struct nodes *t, int fd)
+{
+	struct nodes *again = NULL;
+	nodes_free(t);
+	assert_int_equal(nodes_open(&again, fd, 0), 0);
+	return again;
+}
+
+static void a_successor_finds_what_the_kernel_knows(void **state)
+{
+	int fd = memfd_new();
+	struct nodes *t = reopen(NULL, fd);
+	struct node *top = node_at(t, NODE_ROOT_ID);
+	struct node *dir = intern(t, 10, NODE_DIR, top, "dir");
+	struct node *file = intern(t, 11, NODE_REG, dir, "file");
+	node_name_add(t, file, dir, "second");
+	struct node *half = intern(t, 12, NODE_REG, dir, "half");
+	const uint64_t id = node_id(file), dir_id = node_id(dir), half_id = node_id(half);
+	file->path_fd = 77;
+	file->changing = 3;
+	file->users = 2;
+	assert_int_equal(forget(t, dir, 1), 0); /* waits for its children */
+	half->nlookup = 0;                      /* killed in the middle of node_forget() */
+	t = reopen(t, fd);
+
+	file = node_get(t, id);
+	assert_non_null(file);
+	assert_int_equal(file->ino, 11);
+	assert_int_equal(file->path_fd, 77);
+	assert_int_equal(file->changing, 0);
+	assert_int_equal(file->users, 0);
+	assert_null(node_get(t, half_id));
+	dir = node_get(t, dir_id);
+	assert_non_null(dir);
+	assert_int_equal(dir->children, 2);
+	assert_int_equal(node_name_ino(t, dir, "second"), 11);
+	assert_int_equal(node_name_ino(t, dir, "half"), 0);
+	assert_ptr_equal(intern(t, 11, NODE_REG, dir, "file"), file);
+	assert_int_equal(known(t), 3);
+	assert_int_equal(names(t), 3);
+	/* what was freed is used again, under another number */
+	half = intern(t, 12, NODE_REG, dir, "half");
+	assert_int_equal((uint32_t)node_id(half), (uint32_t)half_id);
+	assert_true(node_id(half) != half_id);
+	forget(t, half, 1);
+	assert_int_equal(forget(t, file, 2), 2);
+	nodes_free(t);
+	close(fd);
+}
+
+static void records_that_were_not_finished_count_for_nothing(void **state)
+{
+	int fd = memfd_new();
+	struct nodes *t = reopen(NULL, fd);
+	struct node *top = node_at(t, NODE_ROOT_ID);
+	struct node *dir = intern(t, 10, NODE_DIR, top, "dir");
+	struct node *file = intern(t, 11, NODE_REG, dir, "file");
+	const uint64_t old = node_id(file);
+	file->ino = 0; /* as in the middle of node_intern(); its name is one of nothing */
+	t = reopen(t, fd);
+	dir = node_name_find(t, node_at(t, NODE_ROOT_ID), "dir", NULL);
+	assert_non_null(dir);
+	assert_int_equal(dir->children, 0);
+	assert_int_equal(node_name_ino(t, dir, "file"), 0);
+	assert_null(node_get(t, old) && node_get(t, old)->ino ? t : NULL);
+	file = intern(t, 11, NODE_REG, dir, "file");
+	assert_true(node_id(file) != old);
+	nodes_free(t);
+	close(fd);
+}
+
+static void a_replaced_file_stays_replaced(void **state)
+{
+	int fd = memfd_new();
+	struct nodes *t = reopen(NULL, fd);
+	struct node *top = node_at(t, NODE_ROOT_ID);
+	const uint64_t old = node_id(intern(t, 11, NODE_REG, top, "file"));
+	struct node_key key = key_of(11, NODE_REG);
+	struct node *n = NULL;
+	key.born = 2;
+	assert_int_equal(node_intern(t, &key, top, "file", false, &n, NULL), 0);
+	const uint64_t now = node_id(n);
+	assert_true(now != old);
+	t = reopen(t, fd);
+	assert_int_equal(node_intern(t, &key, node_at(t, NODE_ROOT_ID), "file", false, &n, NULL),
+			 0);
+	assert_int_equal(node_id(n), now);
+	assert_non_null(node_get(t, old));
+	nodes_free(t);
+	close(fd);
+}
+
 #define table_test(fn) cmocka_unit_test_setup_teardown(fn, table_setup, table_teardown)
 
 int main(void)
@@ -405,6 +508,9 @@ int main(void)
 		table_test(names_of_255_bytes_and_any_bytes_are_kept),
 		table_test(more_devices_than_fit_are_an_error),
 		table_test(each_node_is_visited_once),
+		cmocka_unit_test(a_successor_finds_what_the_kernel_knows),
+		cmocka_unit_test(records_that_were_not_finished_count_for_nothing),
+		cmocka_unit_test(a_replaced_file_stays_replaced),
 		table_test(three_hundred_thousand_nodes_cost_200_bytes_each_and_all_go),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -278,10 +278,10 @@ static void check_lines(const char *dir)
 
 int main(int argc, char **argv)
 {
-	static void (*const work[])(unsigned) = {append_home,   append_home,    append_foreign,
-						 append_foreign, names_home,     names_home,
-						 names_foreign, hold_open,      map,
-						 walk,          read_all};
+	static void (*const work[])(unsigned) = {append_home,    append_home, append_foreign,
+						 append_foreign, names_home,  names_home,
+						 names_foreign,  hold_open,   map,
+						 walk,           read_all};
 	enum { N = sizeof(work) / sizeof(work[0]) };
 	int status = 0, bad = 0;
 	if (argc != 4)
