@@ -327,6 +327,7 @@ static bool check_content(struct overlay *o, struct node *n)
 	bool doubt = atomic_fetch_and(&n->flags, ~(uint32_t)NODE_DOUBT) & NODE_DOUBT;
 	if (ls.stamp == n->stamp && !doubt && (written || !may_be_another(n, &ls)))
 		return true;
+	atomic_fetch_or(&n->flags, NODE_OUTSIDE); /* before: we may be killed in between */
 	n->stamp = ls.stamp;
 	if (written)
 		atomic_fetch_or(&n->flags, NODE_CONTENDED);

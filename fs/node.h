@@ -33,6 +33,8 @@ enum {
 	NODE_WRITTEN = 256,  /* its content was changed through the mount at some time */
 	NODE_DROPPED =
 		512, /* its cached data was invalidated: a write under way may have met that */
+	NODE_OUTSIDE =
+		2048, /* was changed outside at some time: stamp may say what the kernel was not told yet */
 	NODE_REPLACED = 1024, /* its file is gone and another has its number: out of the hash */
 };
 

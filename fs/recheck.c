@@ -58,11 +58,15 @@ static void expire_names(struct overlay *o, struct node *n)
 
 static void look(struct overlay *o, struct node *n, bool names)
 {
+	const uint32_t doubtful =
+		NODE_OUTSIDE | NODE_RECHECK | NODE_DOUBT | NODE_CONTENDED | NODE_DROPPED;
 	struct lookup_stat ls;
 	if (names)
 		expire_names(o, n);
 	if (!(n->flags & NODE_REG))
 		invalidate_inode(o, n->repo, node_id(n), n->flags & NODE_DIR);
+	else if (n->flags & doubtful)
+		invalidate_inode(o, n->repo, node_id(n), true);
 	else if (lookup_stat_node(o, n, &ls) == 0)
 		coherence_seen(o, n, ls.stamp);
 }

@@ -14,8 +14,9 @@ wait_until '! mounted'
 wait_until '[ ! -e "$S/mount.json" ]'
 check rrm-mount "$M"
 eq "$(cat "$M/a/README.md")" '# a' 'a read through the next mount'
-# at once after it both
+# and after both at once
 kill_mount
+wait_until '! stat -f "$M" >/dev/null 2>&1'
 check rrm-mount "$M"
 eq "$(cat "$M/a/README.md")" '# a' 'a read through the one after that'
 kill "$sleeper"
