@@ -78,10 +78,11 @@ static bool waits_for_successor(const struct guard *g, pid_t tid)
 	char path[80], text[160] = "";
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/syscall", (int)g->server, (int)tid);
 	CLEANUP(fclosep) FILE *f = fopen(path, "re");
-	long number = -1, fd = -1;
+	long number = -1;
+	unsigned long fd = 0;
 	if (!f || !fgets(text, sizeof(text), f) || sscanf(text, "%ld 0x%lx", &number, &fd) != 2)
 		return false;
-	return fd == g->es->fuse && (number == SYS_write || number == SYS_writev);
+	return fd == (unsigned long)g->es->fuse && (number == SYS_write || number == SYS_writev);
 }
 
 /*
