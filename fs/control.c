@@ -49,7 +49,8 @@ int control_new(struct overlay *o, struct control **out)
 	if (!c)
 		return -ENOMEM;
 	c->o = o;
-	c->next = ID_FILES;
+	/* The kernel may still know those of the server before us. */
+	c->next = ID_FILES + ((uint64_t)o->estate->servers << 32);
 	pthread_mutex_init(&c->lock, NULL);
 	*out = c;
 	return 0;
@@ -470,8 +471,8 @@ void control_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off)
 {
 	struct overlay *o = overlay_of(req);
 	struct snapshot *s = hold(o->control, ino);
-	if (!s) {
-		reply_err(req, -EISDIR);
+	if (!s) { /* a server before us had it */
+		reply_err(req, (ino & ~CONTROL_BIT) >= ID_FILES ? -ESTALE : -EISDIR);
 		return;
 	}
 	read_snapshot(req, s, size, off);
