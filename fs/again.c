@@ -16,7 +16,7 @@
 #include "fs/loop.h"
 #include "manager/base/cleanup.h"
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* leaf; who takes an intent */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* leaf; to take or find an intent */
 static uint32_t hint;
 
 /* ---- notes ---- */
@@ -89,6 +89,7 @@ void again_find(struct change *c)
 	if (!again)
 		return;
 	struct intent *all = c->o->estate->intents;
+	LOCK_SCOPE(&lock);
 	for (uint32_t i = 0; i < ESTATE_INTENTS; i++)
 		if (all[i].state != INTENT_FREE && all[i].unique == c->unique)
 			c->intent = &all[i];

@@ -507,6 +507,8 @@ static int serve(struct overlay *o, struct err *e)
 	if (rc == 0)
 		rc = loop_run(o, worker_count());
 	if (o->handover) { /* what waits stays with the kernel, which gives it to the next */
+		pthread_join(thread, NULL);
+		o->recheck = recheck_free(o->recheck);
 		o->estate->phase = ESTATE_HANDOVER;
 		_exit(0);
 	}
