@@ -62,24 +62,15 @@ struct coherence {
 static void adopt_watch(struct node *n, void *arg)
 {
 	struct coherence *c = arg;
-	struct watch *w = NULL;
-	int wd = n->wd;
-	if (wd == -2)
-		n->wd = -1; /* perhaps there is one now */
-	if (wd < 0)
-		return;
-	HASH_FIND_INT(c->watches, &wd, w);
-	if (!w)
-		w = calloc(1, sizeof(*w));
+	int wd = n->flags & NODE_REPLACED ? -1 : n->wd;
+	struct watch *w = wd >= 0 ? calloc(1, sizeof(*w)) : NULL;
 	if (!w) {
-		n->wd = -1;
+		n->wd = -1; /* where there was none to be had, perhaps there is one now */
 		return;
 	}
-	bool known = w->node;
 	w->wd = wd;
 	w->node = node_id(n);
-	if (!known)
-		HASH_ADD_INT(c->watches, wd, w);
+	HASH_ADD_INT(c->watches, wd, w);
 }
 
 int coherence_new(struct overlay *o, struct coherence **out, struct err *e)

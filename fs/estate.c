@@ -64,7 +64,7 @@ int estate_new(struct estate **out, struct err *e)
 int estate_open(struct estate **out, int fd, struct err *e)
 {
 	struct estate *es = NULL;
-	if (lseek(fd, 0, SEEK_END) != AREA + (off_t)NODES_BYTES || map(&es, fd) < 0 ||
+	if (lseek(fd, 0, SEEK_END) != AREA + (off_t)NODES_BYTES || map(&es, fd) < 0 || !es ||
 	    memcmp(es->magic, MAGIC, sizeof(MAGIC)) != 0 || es->guard != getpid())
 		return err_set(e, -EINVAL, "descriptor %d is not that of a running mount", fd);
 	*out = es;

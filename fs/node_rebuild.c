@@ -92,7 +92,8 @@ static void free_unused(struct nodes *t, uint32_t first)
 			todo = parent->index;
 		}
 		n->gen++;
-		n->path_fd = n->wd = -1;
+		n->path_fd = -1;
+		n->wd = -1;
 		t->live_nodes--;
 		free_node(t, n);
 	}

@@ -1,0 +1,70 @@
+#include "fs/takeover.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/estate.h"
+#include "manager/base/cleanup.h"
+
+struct fd_list {
+	int *fds; /* owned; NULL: only counted */
+	size_t n;
+};
+
+static void collect_fd(struct node *n, void *arg)
+{
+	struct fd_list *l = arg;
+	if (n->path_fd < 0)
+		return;
+	if (l->fds)
+		l->fds[l->n] = n->path_fd;
+	l->n++;
+}
+
+/* Closes what the server before us had open and we cannot use; above all its locks and connections. */
+int takeover_sweep(struct overlay *o)
+{
+	struct fd_list l = {0};
+	nodes_each(o->nodes, collect_fd, &l);
+	l.fds = calloc(l.n + 1, sizeof(int));
+	if (!l.fds)
+		return -ENOMEM;
+	l.n = 0;
+	nodes_each(o->nodes, collect_fd, &l);
+	estate_sweep(o->estate, l.fds, l.n);
+	free(l.fds);
+	return 0;
+}
+
+struct renumber {
+	uint32_t now[ESTATE_SESSIONS];
+};
+
+static void renumber_session(struct node *n, void *arg)
+{
+	const struct renumber *r = arg;
+	uint32_t old = n->session;
+	n->session = old < ESTATE_SESSIONS ? r->now[old] : 0;
+}
+
+/* Nodes tell by a number who changed them last; the new router has its own numbers. */
+int takeover_sessions(struct overlay *o)
+{
+	struct estate_session *old = o->estate->sessions;
+	CLEANUP(freep) struct renumber *r = calloc(1, sizeof(*r));
+	CLEANUP(freep) struct estate_session *copy = malloc(sizeof(o->estate->sessions));
+	if (!r || !copy)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < ESTATE_SESSIONS; i++)
+		if (old[i].used)
+			r->now[i] = router_session(o->router, old[i].home, old[i].session);
+	memcpy(copy, old, sizeof(o->estate->sessions));
+	nodes_each(o->nodes, renumber_session, r);
+	for (uint32_t i = 0; i < ESTATE_SESSIONS; i++)
+		old[i].used = 0;
+	for (uint32_t i = 0; i < ESTATE_SESSIONS; i++)
+		if (copy[i].used)
+			estate_note_session(o->estate, r->now[i], copy[i].home, copy[i].session);
+	return 0;
+}
