@@ -29,6 +29,7 @@ extern const struct command manager_commands[];
 int cmd_add(int argc, char **argv, struct err *e);
 int cmd_attach(int argc, char **argv, struct err *e);
 int cmd_blame(int argc, char **argv, struct err *e);
+int cmd_doctor(int argc, char **argv, struct err *e);
 int cmd_ensure(int argc, char **argv, struct err *e);
 int cmd_env(int argc, char **argv, struct err *e);
 int cmd_gc(int argc, char **argv, struct err *e);

@@ -166,6 +166,21 @@ const struct command manager_commands[] = {
 	 "copies\n"
 	 "  --json   {\"done\": [{what, path, why}]}\n",
 	 cmd_gc},
+	{"doctor", "[--json]",
+	 "look for what makes OpenCodes on this machine get in each other's way",
+	 "Looks at running OpenCode processes (shared directories and databases, ports, who "
+	 "started "
+	 "them, who can\n"
+	 "reach them), at databases with sessions of several branches, at limits of open files and "
+	 "inotify, at\n"
+	 "stale entries and dead mounts, and says for each finding what, where, why it hurts and "
+	 "what to do.\n"
+	 "Changes nothing. Exit 3 when there is a problem; notes alone are none. Run as root it "
+	 "sees "
+	 "all users.\n\n"
+	 "  --json  {ok, problems, findings: [{kind, level, what, where: {pids, paths}, why, "
+	 "fix}]}\n",
+	 cmd_doctor},
 	{"shim", "install [DIR] | remove [DIR]", "an `opencode` command that goes through rrm",
 	 "install puts a script called opencode into DIR (default ~/.local/bin), which must come "
 	 "before the\n"
