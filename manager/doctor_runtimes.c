@@ -138,7 +138,7 @@ static void look_at_ports(struct findings *f, const struct runtime *r)
 			    "end it (kill %d) and use `rrm ensure REPO`, which takes a free port "
 			    "and records it",
 			    (int)r->pid);
-		return;
+		break;
 	}
 	if (!r->fixed_port)
 		return;
@@ -228,18 +228,20 @@ static void beyond(struct findings *f, const struct runtime *r)
 
 static void few_files(struct findings *f, const struct runtimes *all)
 {
-	cJSON *j = NULL;
-	for (size_t i = 0; i < all->n; i++) {
-		if (!all->items[i].nofile || all->items[i].nofile >= NOFILE_WANTED)
-			continue;
-		if (!j)
-			j = finding_add(f, FINDING_PROBLEM, "backend_nofile",
-					"watchers, language servers and tools of a session run out "
-					"of descriptors (EMFILE)",
-					"runtimes may open only %llu files (wanted: %d)",
-					(unsigned long long)all->items[i].nofile, NOFILE_WANTED);
-		finding_pid(f, j, all->items[i].pid);
-	}
+	uint64_t least = NOFILE_WANTED;
+	for (size_t i = 0; i < all->n; i++)
+		if (all->items[i].nofile && all->items[i].nofile < least)
+			least = all->items[i].nofile;
+	if (least == NOFILE_WANTED)
+		return;
+	cJSON *j = finding_add(f, FINDING_PROBLEM, "backend_nofile",
+			       "watchers, language servers and tools of a session run out of "
+			       "descriptors (EMFILE)",
+			       "running backends may open only %llu files (wanted: %d)",
+			       (unsigned long long)least, NOFILE_WANTED);
+	for (size_t i = 0; i < all->n; i++)
+		if (all->items[i].nofile && all->items[i].nofile < NOFILE_WANTED)
+			finding_pid(f, j, all->items[i].pid);
 	finding_fix(f, j,
 		    "`sudo rrm harden --apply`, log in again, rrm restart; now: sudo prlimit --pid "
 		    "PID --nofile=%d:%d",
