@@ -38,7 +38,7 @@ clean() {
 }
 
 allowed='[]'
-[ "$(ulimit -Hn)" = unlimited ] || [ "$(ulimit -Hn)" -ge 65535 ] || prlimit --pid $$ --nofile=65536:1048576 ||
+prlimit --pid $$ --nofile=65536:1048576 ||
 	allowed='["nofile"]'
 set_to 1048576 /proc/sys/fs/inotify/max_user_watches
 set_to 1048576 /proc/sys/user/max_inotify_watches

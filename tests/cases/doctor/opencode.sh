@@ -39,7 +39,7 @@ mkfifo "$T/x/stdin"
 node=$!
 exec 8>"$T/x/stdin"
 wait_until '[ -s "$T/x/sdk" ]' 100
-(cd "$R/two" && exec "$RRM_OPENCODE" serve --hostname 10.9.8.7 --port 4096) </dev/null >"$T/x/hand" 2>&1 &
+(cd "$R/two" && exec "$RRM_OPENCODE" serve --hostname 10.9.8.7 --port 4096) </dev/null 8>&- >"$T/x/hand" 2>&1 &
 hand=$!
 check rrm ensure --json mine >"$T/x/mine"
 wait_until 'grep -q listening "$T/x/hand"' 100
