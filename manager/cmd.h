@@ -33,6 +33,7 @@ int cmd_doctor(int argc, char **argv, struct err *e);
 int cmd_ensure(int argc, char **argv, struct err *e);
 int cmd_env(int argc, char **argv, struct err *e);
 int cmd_gc(int argc, char **argv, struct err *e);
+int cmd_harden(int argc, char **argv, struct err *e);
 int cmd_list(int argc, char **argv, struct err *e);
 int cmd_log(int argc, char **argv, struct err *e);
 int cmd_remove(int argc, char **argv, struct err *e);

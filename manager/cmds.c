@@ -181,6 +181,16 @@ const struct command manager_commands[] = {
 	 "  --json  {ok, problems, findings: [{kind, level, what, where: {pids, paths}, why, "
 	 "fix}]}\n",
 	 cmd_doctor},
+	{"harden", "[--apply | --undo] [--root DIR]", "limits that many backends at once need",
+	 "Shows files for sysctl.d, limits.d and systemd with at least 65535 open files, 1048576 "
+	 "inotify watches and\n"
+	 "8192 instances; nothing that the machine has now is lowered.\n\n"
+	 "  --apply     write them, as root; the inotify limits hold at once, those of open files "
+	 "from "
+	 "the next login\n"
+	 "  --undo      remove them again, and put the inotify limits back\n"
+	 "  --root DIR  in DIR instead of /, and nothing but files: for packages and images\n",
+	 cmd_harden},
 	{"shim", "install [DIR] | remove [DIR]", "an `opencode` command that goes through rrm",
 	 "install puts a script called opencode into DIR (default ~/.local/bin), which must come "
 	 "before the\n"
