@@ -53,6 +53,7 @@ int harden_file(int i, const struct harden_now *now, const char **path, char **t
 	uint64_t most = now->nr_open ? now->nr_open : 1048576;
 	uint64_t hard = at_least(now->nofile_hard, 1048576);
 	unsigned long long h = hard < most ? hard : most;
+	unsigned long long soft = h < HARDEN_NOFILE ? h : HARDEN_NOFILE;
 	int n = -1;
 	*path = paths[i];
 	if (i == SYSCTL_FILE)
@@ -64,12 +65,12 @@ int harden_file(int i, const struct harden_now *now, const char **path, char **t
 			     (unsigned long long)at_least(now->instances, HARDEN_INSTANCES));
 	else if (i == LIMITS_FILE)
 		n = asprintf(text,
-			     HARDEN_MARK "* soft nofile %d\n* hard nofile %llu\n"
-					 "root soft nofile %d\nroot hard nofile %llu\n",
-			     HARDEN_NOFILE, h, HARDEN_NOFILE, h);
+			     HARDEN_MARK "* soft nofile %llu\n* hard nofile %llu\n"
+					 "root soft nofile %llu\nroot hard nofile %llu\n",
+			     soft, h, soft, h);
 	else
-		n = asprintf(text, HARDEN_MARK "[Manager]\nDefaultLimitNOFILE=%d:%llu\n",
-			     HARDEN_NOFILE, h);
+		n = asprintf(text, HARDEN_MARK "[Manager]\nDefaultLimitNOFILE=%llu:%llu\n", soft,
+			     h);
 	if (n < 0)
 		*text = NULL;
 	return n < 0 ? -ENOMEM : 0;
@@ -110,7 +111,7 @@ static int write_sysctl(const char *name, uint64_t value, FILE *out, struct err 
 	if (!value || number_in(path) == value)
 		return 0;
 	int n = snprintf(text, sizeof(text), "%llu\n", (unsigned long long)value);
-	CLEANUP(closep) int fd = open(path, O_WRONLY | O_CLOEXEC);
+	CLEANUP(closep) int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
 	int rc = fd < 0 ? -errno : file_write_all(fd, text, (size_t)n);
 	if (rc < 0)
 		return err_errno(e, rc, "setting %s to %s", name, text);
