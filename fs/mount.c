@@ -20,6 +20,7 @@
 #include "fs/invalidate.h"
 #include "fs/loop.h"
 #include "fs/mounts.h"
+#include "fs/notify.h"
 #include "fs/overlay.h"
 #include "fs/repos.h"
 #include "manager/base/cleanup.h"
@@ -87,7 +88,7 @@ static int clear_dead(const char *path, struct err *e)
 				       type, path);
 		if (!dead)
 			return MOUNT_ALREADY;
-		log_info("event=clear_dead_mount mountpoint=\"%s\"", path);
+		notify_progress("clearing the dead mount at %s", path);
 		int rc = mounts_detach(path, e);
 		if (rc < 0)
 			return err_prefix(e, rc, "clearing a dead mount");
@@ -177,6 +178,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	if (!(conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT))
 		log_warn("event=init effect=\"this kernel asks before each open; reads are "
 			 "slower\"");
+	notify_ready();
 	if (o->ready_fd && *o->ready_fd >= 0) {
 		ssize_t n = write(*o->ready_fd, "r", 1);
 		(void)n; /* the parent may have given up waiting */

@@ -36,6 +36,7 @@ int cmd_gc(int argc, char **argv, struct err *e);
 int cmd_harden(int argc, char **argv, struct err *e);
 int cmd_list(int argc, char **argv, struct err *e);
 int cmd_log(int argc, char **argv, struct err *e);
+int cmd_login(int argc, char **argv, struct err *e);
 int cmd_remove(int argc, char **argv, struct err *e);
 int cmd_report(int argc, char **argv, struct err *e);
 int cmd_restart(int argc, char **argv, struct err *e);

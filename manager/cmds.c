@@ -191,6 +191,21 @@ const struct command manager_commands[] = {
 	 "  --undo      remove them again, and put the inotify limits back\n"
 	 "  --root DIR  in DIR instead of /, and nothing but files: for packages and images\n",
 	 cmd_harden},
+	{"login", "enable [--profile] | disable | status", "rrm-mount at each login",
+	 "enable has the systemd of this user mount at each login, now too, and again when the "
+	 "mount "
+	 "fails; PATH and\n"
+	 "what else of this shell's environment it needs is noted beside the unit (run it again "
+	 "when "
+	 "PATH changes).\n"
+	 "Where no systemd of the user answers, a line in the shell's profile does it. disable "
+	 "takes "
+	 "both back; a\n"
+	 "mount that is up stays. status says what is enabled; exit 1 when nothing is. For a user "
+	 "without a session,\n"
+	 "as root: systemctl enable --now rrm-mount@USER.\n\n"
+	 "  --profile  the line in the profile, also where there is a systemd\n",
+	 cmd_login},
 	{"shim", "install [DIR] | remove [DIR]", "an `opencode` command that goes through rrm",
 	 "install puts a script called opencode into DIR (default ~/.local/bin), which must come "
 	 "before the\n"
