@@ -32,7 +32,7 @@ units=$bin/../lib/systemd
 # As installed, but for the place, which is another one here than the one it was built for.
 for u in user/rrm-mount.service system/rrm-mount@.service; do
 	mkdir -p "$T/verify/${u%/*}"
-	sed "s|[^ ]*/rrm-mount -|$bin/rrm-mount -|" "$units/$u" >"$T/verify/$u"
+	sed "s|[^ =]*/rrm-mount -|$bin/rrm-mount -|" "$units/$u" >"$T/verify/$u"
 done
 export XDG_RUNTIME_DIR=/run/user/0
 systemd-analyze --user --man=no verify "$T/verify/user/rrm-mount.service" >"$T/x/verify" 2>&1 || die "systemd-analyze: $(cat "$T/x/verify")"
