@@ -27,6 +27,7 @@ extern const struct command manager_commands[];
 /* Each in its own file; the table with their usage and help is cmds.c. --help and --version are taken
  * out by main before these run. */
 int cmd_add(int argc, char **argv, struct err *e);
+int cmd_adopt(int argc, char **argv, struct err *e);
 int cmd_attach(int argc, char **argv, struct err *e);
 int cmd_blame(int argc, char **argv, struct err *e);
 int cmd_doctor(int argc, char **argv, struct err *e);

@@ -206,6 +206,19 @@ const struct command manager_commands[] = {
 	 "as root: systemctl enable --now rrm-mount@USER.\n\n"
 	 "  --profile  the line in the profile, also where there is a systemd\n",
 	 cmd_login},
+	{"adopt", "[-y] [--from FILE] [REPO...]",
+	 "give each repository its sessions out of a shared OpenCode database",
+	 "Shows whose sessions are in your own OpenCode's database "
+	 "(~/.local/share/opencode/opencode.db), asks, and\n"
+	 "copies each registered repository's share, with its messages, into the database of its "
+	 "backend. The old\n"
+	 "one is not changed. Refused while an OpenCode has one of them open. Doing it again adds "
+	 "what "
+	 "is new; with a\n"
+	 "mount up the sessions are where agents in the mount see them.\n\n"
+	 "  -y, --yes    do not ask\n"
+	 "  --from FILE  another database\n\n" REPO_HELP "Without REPO: all that are registered.\n",
+	 cmd_adopt},
 	{"shim", "install [DIR] | remove [DIR]", "an `opencode` command that goes through rrm",
 	 "install puts a script called opencode into DIR (default ~/.local/bin), which must come "
 	 "before the\n"

@@ -215,12 +215,14 @@ static uint64_t nofile_of(pid_t pid)
 
 enum what { NOTHING, OPENCODE, EMBEDDED, HIDDEN };
 
-static enum what what_is(pid_t pid, const char *command)
+static enum what what_is(pid_t pid, const char *command, pid_t *ppid)
 {
 	char exe[PATH_MAX];
 	struct proc_stat st;
-	if (proc_stat(pid, &st) < 0 || st.state == 'Z')
+	/* One that is ending has no command line any more. */
+	if (proc_stat(pid, &st) < 0 || st.state == 'Z' || !*command)
 		return NOTHING;
+	*ppid = st.ppid;
 	int rc = proc_exe(pid, exe, sizeof(exe));
 	char *deleted = rc == 0 && ends_with(exe, " (deleted)") ? strrchr(exe, '(') - 1 : NULL;
 	if (deleted)
@@ -243,6 +245,7 @@ static void runtime_deinit(struct runtime *r)
 		free(r->dirs[i]);
 	for (size_t i = 0; i < r->n_dbs; i++)
 		free(r->dbs[i].path);
+	free(r->command);
 	free(r->backend_of);
 	free(r->dbs);
 	free(r->listeners);
@@ -287,14 +290,16 @@ static int note(pid_t pid, void *arg)
 	char command[4096];
 	if (proc_cmdline(pid, command, sizeof(command)) < 0)
 		return 0;
-	enum what what = what_is(pid, command);
+	pid_t ppid = 0;
+	enum what what = what_is(pid, command, &ppid);
 	if (what == NOTHING)
 		return 0;
 	if (what == HIDDEN)
 		return add_hidden(all, pid);
-	struct runtime r = {.pid = pid, .embedded = what == EMBEDDED};
+	struct runtime r = {.pid = pid, .ppid = ppid, .embedded = what == EMBEDDED};
 	r.fixed_port = port_option(command);
-	int rc = look_into(&r);
+	r.command = strdup(command);
+	int rc = r.command ? look_into(&r) : -ENOMEM;
 	struct runtime *items =
 		rc == 0 ? reallocarray(all->items, all->n + 1, sizeof(*items)) : NULL;
 	if (!items) {
@@ -308,10 +313,31 @@ static int note(pid_t pid, void *arg)
 	return 0;
 }
 
+/* A child that is about to execute something else still looks like its parent, with all its files. */
+static bool just_forked(const struct runtimes *all, const struct runtime *r)
+{
+	for (size_t i = 0; i < all->n; i++)
+		if (all->items[i].pid == r->ppid && strcmp(all->items[i].command, r->command) == 0)
+			return true;
+	return false;
+}
+
+static void drop_just_forked(struct runtimes *all)
+{
+	for (size_t i = all->n; i-- > 0;) {
+		if (!just_forked(all, &all->items[i]))
+			continue;
+		runtime_deinit(&all->items[i]);
+		all->n--;
+		memmove(&all->items[i], &all->items[i + 1], (all->n - i) * sizeof(all->items[0]));
+	}
+}
+
 int runtimes_read(struct runtimes *out, struct err *e)
 {
 	*out = (struct runtimes){0};
 	int rc = proc_each(note, out);
+	drop_just_forked(out);
 	if (rc == 0)
 		return 0;
 	runtimes_deinit(out);

@@ -2,7 +2,7 @@
  * The OpenCode processes of this machine, and rrm-backend's, as /proc shows them at one moment: what `rrm doctor`
  * looks at and `rrm adopt` asks whether a database is in use. An OpenCode is a process whose program is called
  * opencode (or, for its exe cannot be read, that calls itself so); clients of a server (attach, --attach), which
- * keep no state, and Bun children of one (BUN_BE_BUN) are none. Processes of other users are seen by root only.
+ * keep no state, Bun children of one (BUN_BE_BUN) and children that it has just forked are none. Processes of other users are seen by root only.
  */
 #pragma once
 #include <stdbool.h>
@@ -28,7 +28,8 @@ struct runtime_listener {
 };
 
 struct runtime {
-	pid_t pid;
+	pid_t pid, ppid;
+	char *command;            /* owned; cut to some 4 KiB */
 	bool embedded;            /* rrm-backend */
 	int fixed_port;           /* --port of its command line; 0: none */
 	char *dirs[RUNTIME_DIRS]; /* owned; what it takes for XDG_*_HOME; NULL: not known */
