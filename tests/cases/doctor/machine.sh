@@ -138,11 +138,10 @@ grep -q 'does not answer' "$T/x/found"
 # shellcheck disable=SC2046
 kill -CONT $(servers)
 clean
-# shellcheck disable=SC2046
-kill -9 $(servers)
+# All of them, also one that another has just started.
+wait_until 'kill -9 $(servers) 2>/dev/null; [ -z "$(servers)" ]'
 wait "$mount_pid" || :
 mount_pid=
-wait_until '[ -z "$(servers)" ]'
 finds dead_mount
 grep -q 'is dead' "$T/x/found"
 check rrm-mount -u "$M"
