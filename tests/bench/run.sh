@@ -187,6 +187,9 @@ nodes=$(stat .nodes)
 awk -v r="$rss" -v n="$nodes" 'BEGIN { printf "%-44s %.1f MiB with %d nodes: %.1f MiB + 200 bytes a node  goal 20\n",
 	"RSS of rrm-mount, git status of 12 repos", r / 1024, n, (r * 1024 - 200 * n) / 1048576 }'
 
+rrm-workload starts "$starts" rrm-mount "$M" | awk '{ printf "%-44s median %.2f ms, p99 %.2f ms  goal 20\n",
+	"rrm-mount where it is mounted already", $1 / 1000, $2 / 1000 }'
+
 # --- backends -------------------------------------------------------------------------------------
 
 # ensure_all: of all repos at once
