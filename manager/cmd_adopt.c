@@ -7,16 +7,18 @@
 #include "manager/base/cleanup.h"
 #include "manager/opencode_db.h"
 
-/* Whether the user named it, or none. */
-static bool wanted(const struct adopt_share *s, const struct repo *const *only, size_t n)
+/* The repositories that the user named: by their place in the list; none: all. */
+struct choice {
+	bool *named; /* borrowed */
+	bool all;
+};
+
+static bool wanted(const struct adopt *a, const struct adopt_share *s, const struct choice *which)
 {
-	for (size_t i = 0; i < n; i++)
-		if (only[i] == s->repo)
-			return true;
-	return s->repo && n == 0;
+	return s->repo && (which->all || which->named[s->repo - a->x->repos.items]);
 }
 
-static unsigned show(const struct adopt *a, const struct repo *const *only, size_t n)
+static unsigned show(const struct adopt *a, const struct choice *which)
 {
 	unsigned sessions = 0;
 	printf("%s:\n", a->database);
@@ -24,7 +26,7 @@ static unsigned show(const struct adopt *a, const struct repo *const *only, size
 		const struct adopt_share *s = &a->shares[i];
 		printf("  %u session%s of ", s->sessions, s->sessions == 1 ? "" : "s");
 		cmd_print_bytes(stdout, s->root);
-		if (wanted(s, only, n)) {
+		if (wanted(a, s, which)) {
 			printf(" -> %s\n", s->repo->name);
 			sessions += s->sessions;
 		} else {
@@ -52,19 +54,19 @@ static int consent(struct err *e)
 	return err_set(e, -ECANCELED, "nothing was copied");
 }
 
-static int adopt_one(const struct cmd_context *x, const char *path, const struct repo *const *only,
-		     size_t n, bool yes, struct err *e)
+static int adopt_one(const struct cmd_context *x, const char *path, const struct choice *which,
+		     bool yes, struct err *e)
 {
 	struct adopt a;
 	int rc = adopt_begin(&a, x, path, e);
 	if (rc)
 		return rc;
-	unsigned sessions = show(&a, only, n);
+	unsigned sessions = show(&a, which);
 	if (sessions && !yes)
 		rc = consent(e);
 	for (size_t i = 0; rc == 0 && i < a.n; i++) {
 		unsigned added = 0;
-		if (!wanted(&a.shares[i], only, n))
+		if (!wanted(&a, &a.shares[i], which))
 			continue;
 		rc = adopt_copy(&a, &a.shares[i], &added, e);
 		if (rc == 0)
@@ -72,14 +74,14 @@ static int adopt_one(const struct cmd_context *x, const char *path, const struct
 			       a.shares[i].repo->name, added, added == 1 ? "" : "s",
 			       a.shares[i].sessions - added);
 	}
-	if (rc == 0 && n == 0)
+	if (rc == 0 && which->all)
 		rc = adopted_note(x->config, a.database, e);
 	adopt_end(&a);
 	return rc;
 }
 
-static int adopt_all(const struct cmd_context *x, const struct repo *const *only, size_t n,
-		     bool yes, struct err *e)
+static int adopt_all(const struct cmd_context *x, const struct choice *which, bool yes,
+		     struct err *e)
 {
 	CLEANUP(freep) char *data = opencode_db_user_data();
 	char **paths = NULL;
@@ -90,7 +92,7 @@ static int adopt_all(const struct cmd_context *x, const struct repo *const *only
 	if (rc == 0 && n_paths == 0)
 		printf("nothing to adopt: there is no database in %s/opencode\n", data);
 	for (size_t i = 0; rc == 0 && i < n_paths; i++)
-		rc = adopt_one(x, paths[i], only, n, yes, e);
+		rc = adopt_one(x, paths[i], which, yes, e);
 	opencode_db_free_list(paths, n_paths);
 	return rc;
 }
@@ -98,15 +100,19 @@ static int adopt_all(const struct cmd_context *x, const struct repo *const *only
 static int run(const char *from, bool yes, int argc, char **argv, struct err *e)
 {
 	struct cmd_context x;
-	size_t n = 0;
 	int rc = cmd_context_init(&x, e);
-	CLEANUP(freep) const struct repo **only = calloc((size_t)argc + 1, sizeof(*only));
-	if (rc == 0 && !only)
+	CLEANUP(freep) bool *named = rc ? NULL : calloc(x.repos.n + 1, sizeof(*named));
+	struct choice which = {.named = named, .all = argc == 0};
+	if (rc == 0 && !named)
 		rc = -ENOMEM;
-	for (int i = 0; rc == 0 && i < argc; i++)
-		rc = cmd_find(&x, argv[i], &only[n++], e);
+	for (int i = 0; rc == 0 && i < argc; i++) {
+		const struct repo *r;
+		rc = cmd_find(&x, argv[i], &r, e);
+		if (rc == 0)
+			named[r - x.repos.items] = true;
+	}
 	if (rc == 0)
-		rc = from ? adopt_one(&x, from, only, n, yes, e) : adopt_all(&x, only, n, yes, e);
+		rc = from ? adopt_one(&x, from, &which, yes, e) : adopt_all(&x, &which, yes, e);
 	if (rc == 0)
 		rc = cmd_flush(e);
 	cmd_context_deinit(&x);
