@@ -23,7 +23,7 @@ NOTIFY_SOCKET=$T/x/sock start_mount
 check wait "$listener"
 eq "$(tail -n 1 "$T/x/notified")" served 'at READY'
 
-export ASAN_OPTIONS="detect_leaks=0:$ASAN_OPTIONS"
+export ASAN_OPTIONS="$ASAN_OPTIONS:detect_leaks=0"
 check strace -f -o "$T/x/trace" timeout 30 rrm-mount "$M"
 ! grep -E '(clone|fork|clone3|vfork)\(' "$T/x/trace" | sed 1d | grep . || die 'it made a process'
 sed -n '/execve.*rrm-mount/,$p' "$T/x/trace" >"$T/x/own"
