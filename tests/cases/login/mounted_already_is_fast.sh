@@ -28,7 +28,7 @@ check strace -f -o "$T/x/trace" timeout 30 rrm-mount "$M"
 ! grep -E '(clone|fork|clone3|vfork)\(' "$T/x/trace" | sed 1d | grep . || die 'it made a process'
 sed -n '/execve.*rrm-mount/,$p' "$T/x/trace" >"$T/x/own"
 ! grep -E 'mount\(|connect\(|/dev/fuse' "$T/x/own" || die 'it did more than to look'
-calls=$(wc -l <"$T/x/own")
-say "$calls system calls"
-[ "$calls" -lt 400 ] || die "$calls system calls"
+# From its first own one on: those of the loader and of a sanitizer are not its.
+calls=$(sed -n '/rrm\/config\.json/,$p' "$T/x/own" | wc -l)
+[ "$calls" -gt 5 ] && [ "$calls" -lt 150 ] || die "$calls system calls"
 stop_mount
