@@ -30,5 +30,5 @@ sed -n '/execve.*rrm-mount/,$p' "$T/x/trace" >"$T/x/own"
 ! grep -E 'mount\(|connect\(|/dev/fuse' "$T/x/own" || die 'it did more than to look'
 # From its first own one on: those of the loader and of a sanitizer are not its.
 calls=$(sed -n '/rrm\/config\.json/,$p' "$T/x/own" | wc -l)
-[ "$calls" -gt 5 ] && [ "$calls" -lt 150 ] || die "$calls system calls"
+{ [ "$calls" -gt 5 ] && [ "$calls" -lt 150 ]; } || die "$calls system calls"
 stop_mount
