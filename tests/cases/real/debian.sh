@@ -13,10 +13,7 @@ cd "$T/build/rrm"
 eq "$(dpkg-parsechangelog -S Version)" "$(sed -n "s/.*version: '\([0-9.]*\)', license.*/\1/p" meson.build)" 'version of the package'
 check env CCACHE_DISABLE=1 DEB_BUILD_OPTIONS="parallel=$(nproc)" dpkg-buildpackage -b -us -uc >"$T/x/build" 2>&1 || { tail -n 30 "$T/x/build" >&2; exit 1; }
 cd "$T/build"
-# The manual pages are made by docs/man.
-suppress=no-such-tag
-[ -d "$src/docs/man" ] || suppress=no-manual-page
-lintian --allow-root --fail-on error,warning --suppress-tags "$suppress" ./rrm_*.changes >"$T/x/lintian" 2>&1 || die "lintian: $(cat "$T/x/lintian")"
+lintian --allow-root --fail-on error,warning ./rrm_*.changes >"$T/x/lintian" 2>&1 || die "lintian: $(cat "$T/x/lintian")"
 
 # Below a root of its own: what is there is this machine's, but for /usr/bin/rrm* and dpkg's own records.
 : >"$T/root/var/lib/dpkg/status"
