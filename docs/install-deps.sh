@@ -75,10 +75,10 @@ want_commands() {
 
 # git-less minimal images have neither certificates nor a linker; meson calls them through cc.
 want_packages libc6-dev libfuse3-dev fuse3 libcurl4-openssl-dev libcjson-dev uthash-dev \
-	libmicrohttpd-dev libssl-dev libncurses-dev ca-certificates
+	libmicrohttpd-dev libssl-dev libncurses-dev libsqlite3-dev ca-certificates
 want_commands gcc:gcc meson:meson ninja:ninja-build pkg-config:pkg-config git:git xz:xz-utils
 if [ "$tests" = yes ]; then
-	want_packages libcmocka-dev dpkg-dev systemd
+	want_packages libcmocka-dev dpkg-dev systemd debhelper lintian
 	want_commands spin:spin clang:clang clang-format:clang-format clang-tidy:clang-tidy cppcheck:cppcheck \
 		shellcheck:shellcheck rg:ripgrep tmux:tmux strace:strace curl:curl jq:jq sqlite3:sqlite3 \
 		fio:fio stress-ng:stress-ng setfattr:attr setfacl:acl useradd:passwd unshare:util-linux setpriv:util-linux \

@@ -9,6 +9,7 @@
 
 #include "fs/guard.h"
 #include "fs/mount.h"
+#include "fs/notify.h"
 #include "fs/options.h"
 #include "manager/base/cleanup.h"
 #include "manager/base/file.h"
@@ -89,7 +90,7 @@ static int run_in_background(struct config *c, const struct options *opt, struct
 		_exit(background(c, opt, ready[1]));
 	}
 	close(ready[1]);
-	int rc = pid < 0 ? -errno : file_read_full(ready[0], e->text, sizeof(e->text) - 1, &n);
+	int rc = pid < 0 ? -errno : notify_await(ready[0], e->text, sizeof(e->text) - 1, &n);
 	close(ready[0]);
 	if (rc == 0 && n == 1 && e->text[0] == 'r')
 		return CMD_OK;
@@ -110,8 +111,10 @@ static int mount_now(struct config *c, const struct options *opt, struct err *e)
 	if (rc < 0)
 		return fail(e, err_errno(e, rc, "making the state directory %s", c->base));
 	rc = mount_prepare(c, opt->mountpoint, e);
-	if (rc == MOUNT_ALREADY)
+	if (rc == MOUNT_ALREADY) {
+		notify_ready();
 		return CMD_OK;
+	}
 	if (rc < 0) {
 		fail(e, rc);
 		return CMD_FAILED;
@@ -141,6 +144,7 @@ int main(int argc, char **argv)
 	struct config *c = NULL;
 	struct options opt = {0};
 	log_program("rrm-mount");
+	notify_take();
 	int rc = config_load(&c, &e);
 	if (rc < 0) {
 		fail(&e, rc);

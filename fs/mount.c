@@ -24,6 +24,7 @@
 #include "fs/invalidate.h"
 #include "fs/loop.h"
 #include "fs/mounts.h"
+#include "fs/notify.h"
 #include "fs/overlay.h"
 #include "fs/recheck.h"
 #include "fs/repos.h"
@@ -93,7 +94,7 @@ static int clear_dead(const char *path, struct err *e)
 				       type, path);
 		if (!dead)
 			return MOUNT_ALREADY;
-		log_info("event=clear_dead_mount mountpoint=\"%s\"", path);
+		notify_progress("clearing the dead mount at %s", path);
 		int rc = mounts_detach(path, e);
 		if (rc < 0)
 			return err_prefix(e, rc, "clearing a dead mount");
@@ -244,6 +245,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	if (!(conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT))
 		log_warn("event=init effect=\"this kernel asks before each open; reads are "
 			 "slower\"");
+	notify_ready();
 	o->estate->phase = ESTATE_SERVING;
 	int ready = o->estate->ready;
 	if (ready >= 0) {

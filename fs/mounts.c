@@ -10,45 +10,30 @@
 #include <unistd.h>
 
 #include "manager/base/cleanup.h"
+#include "manager/base/mountinfo.h"
 
-/* mountinfo writes space, tab, newline and backslash as \ooo. */
-static void unescape(char *s)
+struct mount_at {
+	const char *path;
+	char *type;
+	size_t size;
+	bool found;
+};
+
+static int match(const char *mountpoint, const char *type, void *arg)
 {
-	char *out = s;
-	for (; *s; s++) {
-		if (s[0] == '\\' && s[1] && s[2] && s[3]) {
-			*out++ = (char)((s[1] - '0') << 6 | (s[2] - '0') << 3 | (s[3] - '0'));
-			s += 3;
-		} else {
-			*out++ = *s;
-		}
+	struct mount_at *m = arg;
+	if (strcmp(mountpoint, m->path) == 0) {
+		snprintf(m->type, m->size, "%s", type);
+		m->found = true; /* the last one lies on top */
 	}
-	*out = '\0';
+	return 0;
 }
 
 bool mounts_at(const char *path, char *type, size_t size)
 {
-	CLEANUP(fclosep) FILE *f = fopen("/proc/self/mountinfo", "re");
-	CLEANUP(freep) char *line = NULL;
-	size_t cap = 0;
-	bool found = false;
-	while (f && getline(&line, &cap, f) > 0) {
-		/* id parent major:minor root mountpoint options [tags] - type source options */
-		char *save = NULL, *field = strtok_r(line, " ", &save);
-		for (int i = 0; i < 4 && field; i++)
-			field = strtok_r(NULL, " ", &save);
-		if (!field)
-			continue;
-		unescape(field);
-		if (strcmp(field, path) != 0)
-			continue;
-		while (field && strcmp(field, "-") != 0)
-			field = strtok_r(NULL, " ", &save);
-		field = strtok_r(NULL, " ", &save);
-		snprintf(type, size, "%s", field ? field : "");
-		found = true; /* the last one lies on top */
-	}
-	return found;
+	struct mount_at m = {.path = path, .type = type, .size = size};
+	mountinfo_each(match, &m);
+	return m.found;
 }
 
 static int run_fusermount(const char *path, struct err *e)

@@ -27,13 +27,17 @@ extern const struct command manager_commands[];
 /* Each in its own file; the table with their usage and help is cmds.c. --help and --version are taken
  * out by main before these run. */
 int cmd_add(int argc, char **argv, struct err *e);
+int cmd_adopt(int argc, char **argv, struct err *e);
 int cmd_attach(int argc, char **argv, struct err *e);
 int cmd_blame(int argc, char **argv, struct err *e);
+int cmd_doctor(int argc, char **argv, struct err *e);
 int cmd_ensure(int argc, char **argv, struct err *e);
 int cmd_env(int argc, char **argv, struct err *e);
 int cmd_gc(int argc, char **argv, struct err *e);
+int cmd_harden(int argc, char **argv, struct err *e);
 int cmd_list(int argc, char **argv, struct err *e);
 int cmd_log(int argc, char **argv, struct err *e);
+int cmd_login(int argc, char **argv, struct err *e);
 int cmd_remove(int argc, char **argv, struct err *e);
 int cmd_report(int argc, char **argv, struct err *e);
 int cmd_restart(int argc, char **argv, struct err *e);

@@ -166,6 +166,59 @@ const struct command manager_commands[] = {
 	 "copies\n"
 	 "  --json   {\"done\": [{what, path, why}]}\n",
 	 cmd_gc},
+	{"doctor", "[--json]",
+	 "look for what makes OpenCodes on this machine get in each other's way",
+	 "Looks at running OpenCode processes (shared directories and databases, ports, who "
+	 "started "
+	 "them, who can\n"
+	 "reach them), at databases with sessions of several branches, at limits of open files and "
+	 "inotify, at\n"
+	 "stale entries and dead mounts, and says for each finding what, where, why it hurts and "
+	 "what to do.\n"
+	 "Changes nothing. Exit 3 when there is a problem; notes alone are none. Run as root it "
+	 "sees "
+	 "all users.\n\n"
+	 "  --json  {ok, problems, findings: [{kind, level, what, where: {pids, paths}, why, "
+	 "fix}]}\n",
+	 cmd_doctor},
+	{"harden", "[--apply | --undo] [--root DIR]", "limits that many backends at once need",
+	 "Shows files for sysctl.d, limits.d and systemd with at least 65535 open files, 1048576 "
+	 "inotify watches and\n"
+	 "8192 instances; nothing that the machine has now is lowered.\n\n"
+	 "  --apply     write them, as root; the inotify limits hold at once, those of open files "
+	 "from "
+	 "the next login\n"
+	 "  --undo      remove them again, and put the inotify limits back\n"
+	 "  --root DIR  in DIR instead of /, and nothing but files: for packages and images\n",
+	 cmd_harden},
+	{"login", "enable [--profile] | disable | status", "rrm-mount at each login",
+	 "enable has the systemd of this user mount at each login, now too, and again when the "
+	 "mount "
+	 "fails; PATH and\n"
+	 "what else of this shell's environment it needs is noted beside the unit (run it again "
+	 "when "
+	 "PATH changes).\n"
+	 "Where no systemd of the user answers, a line in the shell's profile does it. disable "
+	 "takes "
+	 "both back; a\n"
+	 "mount that is up stays. status says what is enabled; exit 1 when nothing is. For a user "
+	 "without a session,\n"
+	 "as root: systemctl enable --now rrm-mount@USER.\n\n"
+	 "  --profile  the line in the profile, also where there is a systemd\n",
+	 cmd_login},
+	{"adopt", "[-y] [--from FILE] [REPO...]",
+	 "give each repository its sessions out of a shared OpenCode database",
+	 "Shows whose sessions are in your own OpenCode's database "
+	 "(~/.local/share/opencode/opencode.db), asks, and\n"
+	 "copies each registered repository's share, with its messages, into the database of its "
+	 "backend. The old\n"
+	 "one is not changed. Refused while an OpenCode has one of them open. Doing it again adds "
+	 "what "
+	 "is new; with a\n"
+	 "mount up the sessions are where agents in the mount see them.\n\n"
+	 "  -y, --yes    do not ask\n"
+	 "  --from FILE  another database\n\n" REPO_HELP "Without REPO: all that are registered.\n",
+	 cmd_adopt},
 	{"shim", "install [DIR] | remove [DIR]", "an `opencode` command that goes through rrm",
 	 "install puts a script called opencode into DIR (default ~/.local/bin), which must come "
 	 "before the\n"

@@ -86,3 +86,45 @@ void opencode_config_complete_dir(const char *dir)
 			opencode_config_complete(path);
 	}
 }
+
+/* Behind the string that begins at s. */
+static char *skip_string(char *s)
+{
+	for (s++; *s && *s != '"'; s++)
+		if (*s == '\\' && s[1])
+			s++;
+	return *s ? s + 1 : s;
+}
+
+static char *blank_comment(char *s)
+{
+	const char *end = skip_comments(s);
+	for (; s < end; s++)
+		if (*s != '\n')
+			*s = ' ';
+	return s;
+}
+
+void opencode_config_plain(char *text)
+{
+	char *comma = NULL; /* nothing but blanks behind it so far */
+	for (char *s = text; *s;) {
+		if (*s == '"') {
+			comma = NULL;
+			s = skip_string(s);
+			continue;
+		}
+		if (s[0] == '/' && (s[1] == '/' || s[1] == '*')) {
+			char *behind = blank_comment(s);
+			s = behind > s ? behind : s + 1;
+			continue;
+		}
+		if ((*s == '}' || *s == ']') && comma)
+			*comma = ' ';
+		if (*s == ',')
+			comma = s;
+		else if (!strchr(" \t\r\n", *s))
+			comma = NULL;
+		s++;
+	}
+}

@@ -17,3 +17,6 @@ void opencode_config_complete(const char *path);
 /* Pure: text with "$schema" as its first member, as OpenCode writes it. *out owned; NULL when text has it,
  * or is no object. -ENOMEM. */
 int opencode_config_with_schema(const char *text, char **out);
+
+/* Pure: blanks the comments of jsonc and the commas before a closing bracket, in place: then it is JSON. */
+void opencode_config_plain(char *text);

@@ -32,12 +32,17 @@ static bool accepts(const char *dir, const char *name)
 	return fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0;
 }
 
-int scope_init(struct scope *s, const struct repo *r, int64_t now_ms)
+bool scope_manager(void)
 {
 	const char *dir = getenv("XDG_RUNTIME_DIR");
+	return dir && dir[0] == '/' && (accepts(dir, "systemd/private") || accepts(dir, "bus"));
+}
+
+int scope_init(struct scope *s, const struct repo *r, int64_t now_ms)
+{
 	CLEANUP(freep) char *found = NULL;
 	*s = (struct scope){0};
-	if (!dir || dir[0] != '/' || (!accepts(dir, "systemd/private") && !accepts(dir, "bus")))
+	if (!scope_manager())
 		return -ENOENT;
 	int rc = program_on_path("systemd-run", &found);
 	if (rc == 0)

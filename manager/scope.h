@@ -20,6 +20,9 @@ struct scope {
 	char unit_option[SCOPE_UNIT_MAX + 8];
 };
 
+/* Whether a systemd of this user accepts a connection. */
+bool scope_manager(void);
+
 /*
  * 0 when $XDG_RUNTIME_DIR/systemd/private or $XDG_RUNTIME_DIR/bus accepts a connection and systemd-run
  * is on PATH; unit is then "rrm-<repo_id>-<now in hex>.scope". -ENOENT otherwise.

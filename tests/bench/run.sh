@@ -201,6 +201,8 @@ pauses() {
 }
 pauses | sort -n | awk -v n="$nodes" '{ v[NR] = $1 / 1000 } END {
 	printf "%-44s median %.1f ms, longest %.1f ms with %d nodes  goal 300\n", "pause after kill -9 of the server", v[int((NR + 1) / 2)], v[NR], n }'
+rrm-workload starts "$starts" rrm-mount "$M" | awk '{ printf "%-44s median %.2f ms, p99 %.2f ms  goal 20\n",
+	"rrm-mount where it is mounted already", $1 / 1000, $2 / 1000 }'
 
 # --- backends -------------------------------------------------------------------------------------
 

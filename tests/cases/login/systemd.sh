@@ -1,0 +1,77 @@
+#!/bin/sh
+# rrm login enable with a systemd of the user: the unit mounts and says when it serves, with the PATH of the shell that
+# enabled it; a server that is killed is started again; disable takes it back. Both units pass systemd-analyze verify.
+# needs: root
+# timeout: 180
+# /run and /sys/fs/cgroup of its own: systemd --user wants /run/systemd/system, and a cgroup to write in.
+[ -n "${RRM_OWN_RUN-}" ] || RRM_OWN_RUN=yes exec unshare -m --propagation private sh "$0" "$@"
+. "${0%/*}/../lib.sh"
+mount -t tmpfs tmpfs /run
+mount -t cgroup2 none /sys/fs/cgroup
+mkdir -p /run/systemd/system /run/user/0
+before=/sys/fs/cgroup$(sed -n 's/^0:://p' /proc/self/cgroup)
+mine=/sys/fs/cgroup/rrm-case-$$
+mkdir "$mine"
+echo $$ >"$mine/cgroup.procs"
+manager=
+end() {
+	end_status=$?
+	timeout 20 rrm-mount -u "$M" 2>/dev/null || :
+	timeout 20 systemctl --user stop rrm-mount.service 2>/dev/null || :
+	[ -z "$manager" ] || kill "$manager" 2>/dev/null || :
+	wait "$manager" 2>/dev/null || :
+	echo $$ >"$before/cgroup.procs"
+	find "$mine" -depth -type d -exec rmdir {} \; 2>/dev/null
+	(exit $end_status)
+	case_end
+}
+trap end EXIT
+bin=$(dirname "$(command -v rrm)")
+units=$bin/../lib/systemd
+
+# As installed, but for the place, which is another one here than the one it was built for.
+for u in user/rrm-mount.service system/rrm-mount@.service; do
+	mkdir -p "$T/verify/${u%/*}"
+	sed "s|[^ =]*/rrm-mount -|$bin/rrm-mount -|" "$units/$u" >"$T/verify/$u"
+done
+export XDG_RUNTIME_DIR=/run/user/0
+systemd-analyze --user --man=no verify "$T/verify/user/rrm-mount.service" >"$T/x/verify" 2>&1 || die "systemd-analyze: $(cat "$T/x/verify")"
+systemd-analyze --man=no verify "$T/verify/system/rrm-mount@.service" >>"$T/x/verify" 2>&1 || die "systemd-analyze: $(cat "$T/x/verify")"
+! grep -F rrm-mount "$T/x/verify" || die 'systemd-analyze has something to say'
+
+eq "$(status_of rrm login status)" 1 'exit status before anything is enabled'
+export RRM_MOUNTPOINT="$M" PATH="$T/bin%h:$PATH"
+/lib/systemd/systemd --user --unit=basic.target </dev/null >"$T/x/systemd" 2>&1 &
+manager=$!
+wait_until 'systemctl --user is-system-running >/dev/null 2>&1'
+make_repo a
+check timeout 100 rrm login enable >"$T/x/enabled" 2>&1
+mounted || die "not mounted when enable returned: $(cat "$T/x/enabled")"
+[ -e "$M/a/README.md" ] || die 'a is not shown'
+eq "$(systemctl --user show -p ActiveState -p SubState -p Type rrm-mount.service | sort | tr '\n' ' ')" 'ActiveState=active SubState=running Type=notify ' 'the unit'
+eq "$(status_of rrm login status)" 0 'exit status when it is enabled'
+server() {
+	jq .pid "$S/mount.json"
+}
+tr '\0' '\n' <"/proc/$(server)/environ" >"$T/x/environ"
+grep -qxF "PATH=$PATH" "$T/x/environ" || die "PATH of the mount: $(grep ^PATH= "$T/x/environ")"
+check rrm ensure a >/dev/null
+pid=$(jq .pid "$(state_dir a)/registry.json")
+! tr '\0' '\n' <"/proc/$pid/environ" | grep ^NOTIFY_SOCKET || die 'a backend may speak to systemd in the name of the mount'
+check timeout 100 rrm login enable >/dev/null 2>&1
+
+# All of it is killed, as by the kernel when memory is short.
+old=$(systemctl --user show -p MainPID --value rrm-mount.service)
+for p in /proc/[0-9]*; do
+	case $(readlink "$p/exe") in
+	*/rrm-mount) ! grep -qzx "RRM_MOUNTPOINT=$M" "$p/environ" || kill -9 "${p#/proc/}" ;;
+	esac
+done
+wait_until '[ "$(systemctl --user show -p MainPID --value rrm-mount.service)" -gt 0 ] && [ "$(systemctl --user show -p MainPID --value rrm-mount.service)" != "$old" ] && [ -e "$M/a/README.md" ]' 60 2>/dev/null
+
+check timeout 100 rrm login disable >/dev/null
+mounted || die 'disable unmounted'
+eq "$(status_of rrm login status)" 1 'exit status after disable'
+eq "$(find "$XDG_CONFIG_HOME/systemd" ! -type d 2>/dev/null)" '' 'what disable left'
+check rrm-mount -u "$M"
+check rrm stop --all >/dev/null
