@@ -292,6 +292,20 @@ static uint64_t key_of(const struct change *c)
 	return h;
 }
 
+/*
+ * Path for home.jsonl: of a file that of its directory, whose descriptor is there, and the name that we know. One
+ * that was renamed outside this very moment is written down as it was called before.
+ */
+static int noted_path(struct overlay *o, struct node *n, const char *name, char *buf)
+{
+	struct node *dir = NULL;
+	char known[NODE_NAME_MAX];
+	if (name || n->flags & NODE_DIR || !node_name_nth(o->nodes, n, 0, &dir, known) ||
+	    dir->index == NODE_ROOT_ID)
+		return change_path(o, n, name, buf);
+	return change_path(o, dir, known, buf);
+}
+
 static void tell_router(struct change *c, int rc)
 {
 	char path[PATH_MAX] = "", path2[PATH_MAX] = "";
@@ -306,7 +320,7 @@ static void tell_router(struct change *c, int rc)
 		     c->kind != CHANGE_FALLOCATE && c->kind != CHANGE_SETXATTR &&
 		     c->kind != CHANGE_REMOVEXATTR;
 	if (rc == 0 && (c->pass.note_path || c->node2)) {
-		(void)change_path(c->o, c->node, names ? c->name : NULL, path);
+		(void)noted_path(c->o, c->node, names ? c->name : NULL, path);
 		if (c->node2 && change_path(c->o, c->node2, c->name2, path2) == 0)
 			note.path2 = path2;
 	}

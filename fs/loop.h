@@ -14,6 +14,13 @@
 /* Serves with n threads until the session ends (unmounted or loop_stop()); blocks. 0 or -errno. */
 int loop_run(struct overlay *o, unsigned n);
 
+/* Counts a request that has just been received; a WRITE is noted on its node. */
+void loop_note(struct overlay *o, const void *request, size_t len);
+
+/* Serves what can be read from /dev/fuse now: with io_uring (uring.h) that is FORGETs, which nothing else keeps
+ * from falling behind. Any thread. */
+void loop_catch_up(struct overlay *o);
+
 /* Ends loop_run() after the requests in hand. Any thread. */
 void loop_stop(struct overlay *o);
 

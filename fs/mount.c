@@ -22,6 +22,7 @@
 #include "fs/mounts.h"
 #include "fs/overlay.h"
 #include "fs/repos.h"
+#include "fs/uring.h"
 #include "manager/base/cleanup.h"
 #include "manager/base/clock.h"
 #include "manager/base/file.h"
@@ -168,7 +169,11 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 					 FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_READDIRPLUS_AUTO |
 					 FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE |
 					 FUSE_CAP_SPLICE_MOVE | FUSE_CAP_HANDLE_KILLPRIV |
-					 FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS;
+					 FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS
+#ifdef FUSE_CAP_OVER_IO_URING
+					 | FUSE_CAP_OVER_IO_URING /* libfuse's; ours is uring.c */
+#endif
+		;
 	conn->want = (conn->want & ~unwanted) | (conn->capable & wanted);
 	if (conn->max_write > MUTATION_DATA_MAX)
 		conn->max_write = MUTATION_DATA_MAX;
@@ -287,12 +292,14 @@ static void tear_down(struct overlay *o)
 	/* What still asks is refused, and the router answers what waits: so nothing stays locked in the
 	 * kernel that a notification under way waits for. */
 	struct loop_refusal *refusal = o->se ? loop_refuse(o) : NULL;
+	uring_refuse(o->uring);
 	coherence_stop(o->coherence);
 	o->router = router_free(o->router);
 	sync_end(o);
 	o->invalidate = invalidate_free(o->invalidate);
 	o->repos = repos_free(o->repos);
 	loop_refuse_end(refusal);
+	o->uring = uring_free(o->uring);
 	if (o->se)
 		end_session(o);
 	o->coherence = coherence_free(o->coherence);
@@ -391,7 +398,7 @@ static int serve(struct overlay *o, struct err *e)
 		return err_errno(e, -rc, "starting a thread");
 	rc = mountstate_write(o->config, o->mountpoint, e);
 	if (rc == 0)
-		rc = loop_run(o, worker_count());
+		rc = loop_run(o, o->uring ? 2 : worker_count());
 	pthread_kill(thread, SIGUSR1);
 	pthread_join(thread, NULL);
 	mountstate_clear(o->config);
@@ -428,6 +435,8 @@ int mount_serve(struct config *c, const struct options *opt, int *ready_fd, stru
 	}
 	if (rc == 0)
 		rc = new_session(&o, opt->fuse, e);
+	if (rc == 0)
+		rc = uring_choose(&o, e);
 	if (rc == 0)
 		rc = serve(&o, e);
 	tear_down(&o);
