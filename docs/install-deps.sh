@@ -75,7 +75,7 @@ want_commands() {
 
 # git-less minimal images have neither certificates nor a linker; meson calls them through cc.
 want_packages libc6-dev libfuse3-dev fuse3 libcurl4-openssl-dev libcjson-dev uthash-dev \
-	libmicrohttpd-dev libssl-dev libncurses-dev libsqlite3-dev ca-certificates
+	libmicrohttpd-dev libssl-dev liburing-dev libncurses-dev libsqlite3-dev ca-certificates
 want_commands gcc:gcc meson:meson ninja:ninja-build pkg-config:pkg-config git:git xz:xz-utils
 if [ "$tests" = yes ]; then
 	want_packages libcmocka-dev dpkg-dev systemd debhelper lintian

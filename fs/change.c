@@ -304,10 +304,24 @@ static bool of_name(const struct change *c)
 	       c->kind != CHANGE_REMOVEXATTR;
 }
 
+/*
+ * Path for home.jsonl: of a file that of its directory, whose descriptor is there, and the name that we know. One
+ * that was renamed outside this very moment is written down as it was called before.
+ */
+static int noted_path(struct overlay *o, struct node *n, const char *name, char *buf)
+{
+	struct node *dir = NULL;
+	char known[NODE_NAME_MAX];
+	if (name || n->flags & NODE_DIR || !node_name_nth(o->nodes, n, 0, &dir, known) ||
+	    dir->index == NODE_ROOT_ID)
+		return change_path(o, n, name, buf);
+	return change_path(o, dir, known, buf);
+}
+
 static void note_paths(struct change *c, struct router_note *note, char path[PATH_MAX],
 		       char path2[PATH_MAX])
 {
-	if (change_path(c->o, c->node, of_name(c) ? c->name : NULL, path) == 0)
+	if (noted_path(c->o, c->node, of_name(c) ? c->name : NULL, path) == 0)
 		note->path = path;
 	if (c->node2 && change_path(c->o, c->node2, c->name2, path2) == 0)
 		note->path2 = path2;

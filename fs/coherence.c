@@ -22,6 +22,7 @@
 #include "manager/base/log.h"
 
 enum {
+	SETTLE_US = 1000, /* events are gathered this long: one waking for many */
 	RETRY_MS = 2,     /* how soon an event that waits for a change in hand is looked at again */
 	FORCE_MS = 50,    /* a directory that is changed all the time is invalidated all the same */
 	WRITE_FD_MS = 20, /* a write descriptor is kept this long after its last use */
@@ -108,12 +109,19 @@ static void free_pending(struct pending **list)
 	}
 }
 
+static void wake(struct coherence *c)
+{
+	uint64_t one = 1;
+	ssize_t n = write(c->wake, &one, sizeof(one));
+	(void)n; /* full means that it is awake */
+}
+
 void coherence_stop(struct coherence *c)
 {
 	if (!c || !c->started)
 		return;
 	c->stop = true;
-	coherence_poke(c);
+	wake(c);
 	pthread_join(c->thread, NULL);
 	c->started = false;
 }
@@ -139,18 +147,12 @@ struct coherence *coherence_free(struct coherence *c)
 	return NULL;
 }
 
-static void wake(struct coherence *c)
-{
-	uint64_t one = 1;
-	ssize_t n = write(c->wake, &one, sizeof(one));
-	(void)n; /* full means that it is awake */
-}
-
 void coherence_poke(void *coherence)
 {
 	struct coherence *c = coherence;
-	c->writes = true;
-	wake(c);
+	/* While there are some the thread looks by itself, in time. */
+	if (!atomic_exchange(&c->writes, true))
+		wake(c);
 }
 
 /*
@@ -302,6 +304,7 @@ static bool may_be_another(const struct node *n, const struct lookup_stat *ls)
 static bool check_content(struct overlay *o, struct node *n)
 {
 	struct lookup_stat ls;
+	uint64_t believed = n->stamp;
 	if (n->changing)
 		return false;
 	if (!(n->flags & NODE_REG)) {
@@ -314,6 +317,9 @@ static bool check_content(struct overlay *o, struct node *n)
 	if (ls.st.st_nlink > 1 && n->wd == -1 && coherence_watch(o, n) &&
 	    lookup_stat_node(o, n, &ls) < 0)
 		return true;
+	/* A write of ours that began meanwhile: what was seen may be its work, and belief is about to move. */
+	if (n->changing || n->stamp != believed)
+		return false;
 	bool written = fds_written(o->fds, n);
 	bool doubt = atomic_fetch_and(&n->flags, ~(uint32_t)NODE_DOUBT) & NODE_DOUBT;
 	if (ls.stamp == n->stamp && !doubt && (written || !may_be_another(n, &ls)))
@@ -447,6 +453,32 @@ static void file_event(struct coherence *c, struct node *n, uint32_t mask)
 	add_pending(&c->pending, node_id(n), "");
 }
 
+static bool is_pending(const struct coherence *c, uint64_t node, const char *name)
+{
+	char key[16 + NODE_NAME_MAX + 1];
+	struct pending *p = NULL;
+	snprintf(key, sizeof(key), "%016llx%s", (unsigned long long)node, name);
+	HASH_FIND_STR(c->pending, key, p);
+	return p != NULL;
+}
+
+/*
+ * The event of a change of our own, known without a look at the file: what came from outside after it has an
+ * event of its own after this one. A file that is renamed over another has no IN_DELETE, hence not for
+ * IN_MOVED_TO. What is pending for the name already takes the marks when its turn comes.
+ */
+static bool is_own(struct coherence *c, struct node *dir, const char *name, uint32_t mask)
+{
+	bool own = false;
+	if (!(mask & (IN_CREATE | IN_DELETE | IN_MOVED_FROM)) || is_pending(c, node_id(dir), name))
+		return false;
+	struct node *belief =
+		node_name_find(c->o->nodes, dir, name, mask & IN_CREATE ? &own : NULL);
+	if (belief)
+		lookup_forget(c->o, node_id(belief), 1);
+	return belief ? own : !(mask & IN_CREATE) && was_own_removal(c, dir, name);
+}
+
 /* It changed under one of its names in a watched directory. */
 static void child_event(struct coherence *c, struct node *dir, const char *name, uint32_t mask)
 {
@@ -474,12 +506,13 @@ static void take_event(struct coherence *c, const struct inotify_event *ev)
 	struct node *n = node_hold(c->o->nodes, id);
 	if (!n)
 		return;
-	if (!name[0])
+	if (!name[0]) {
 		file_event(c, n, ev->mask);
-	else if (ev->mask & (IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO))
-		add_pending(&c->pending, id, name);
-	else
+	} else if (!(ev->mask & (IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO))) {
 		child_event(c, n, name, ev->mask);
+	} else if (!is_own(c, n, name, ev->mask)) {
+		add_pending(&c->pending, id, name);
+	}
 	lookup_forget(c->o, id, 1);
 }
 
@@ -568,6 +601,8 @@ static void *work(void *arg)
 			break;
 		if (read(c->wake, &count, sizeof(count)) < 0 && errno != EAGAIN)
 			break;
+		if (fds[0].revents & POLLIN)
+			usleep(SETTLE_US);
 		/* Posts first: an event of theirs is then merged. */
 		take_posted(c);
 		read_events(c);

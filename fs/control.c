@@ -99,12 +99,13 @@ static const struct {
 	{51, "TMPFILE"},      {52, "STATX"},     {53, "COPY_FILE_RANGE_64"},
 };
 
-/* {"requests": {"LOOKUP": n, ...}, "nodes": n, "names": n, "node_bytes": n}: since the mount began. */
+/* {"transport": "dev" or "uring", "requests": {"LOOKUP": n, ...}, "nodes": n, "names": n, "node_bytes": n}: since the mount began. */
 static int stats_json(struct overlay *o, cJSON **out)
 {
 	struct nodes_stats ns;
 	cJSON *j = cJSON_CreateObject();
 	cJSON *requests = cJSON_AddObjectToObject(j, "requests");
+	json_add_str(j, "transport", o->uring ? "uring" : "dev");
 	nodes_stats(o->nodes, &ns);
 	for (size_t i = 0; i < sizeof(opcodes) / sizeof(opcodes[0]); i++) {
 		uint64_t n = o->estate->requests[opcodes[i].opcode];

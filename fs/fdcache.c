@@ -185,6 +185,12 @@ bool fds_path_cached(struct fdcache *c, struct node *n, struct fd_hold *h)
 	return true;
 }
 
+bool fds_over(struct fdcache *c)
+{
+	LOCK_SCOPE(&c->lock);
+	return c->n_paths > c->max_paths;
+}
+
 static bool same_file(struct fdcache *c, const struct node *n, int fd)
 {
 	struct lookup_stat ls;
@@ -386,19 +392,29 @@ static void keep_or_lend(struct fdcache *c, struct node *n, enum fd_kind kind, i
 		c->wake(c->wake_arg);
 }
 
+static bool cached(struct fdcache *c, struct node *n, enum fd_kind kind, bool pin,
+		   struct fd_hold *h)
+{
+	LOCK_SCOPE(&c->lock);
+	struct slot *s = slot_find_locked(c, slot_key(n, kind));
+	if (!s)
+		return false;
+	s->last_ms = clock_coarse_ms();
+	if (pin)
+		pin_locked(c, s);
+	slot_hold_locked(c, s, n, h);
+	return true;
+}
+
+bool fds_write_cached(struct fdcache *c, struct node *n, struct fd_hold *h)
+{
+	return cached(c, n, FD_WRITE, false, h);
+}
+
 static int open_kind(struct fdcache *c, struct node *n, enum fd_kind kind, bool pin,
 		     struct fd_hold *h)
 {
-	pthread_mutex_lock(&c->lock);
-	struct slot *s = slot_find_locked(c, slot_key(n, kind));
-	if (s) {
-		s->last_ms = clock_coarse_ms();
-		if (pin)
-			pin_locked(c, s);
-		slot_hold_locked(c, s, n, h);
-	}
-	pthread_mutex_unlock(&c->lock);
-	if (s)
+	if (cached(c, n, kind, pin, h))
 		return 0;
 	int fd = open_real(c, n, kind);
 	if (fd < 0)

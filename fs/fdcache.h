@@ -42,7 +42,14 @@ bool fds_path_cached(struct fdcache *c, struct node *n, struct fd_hold *h);
 /* Open for reading or writing. write falls back to read-write pins made by fds_pin(). */
 int fds_open(struct fdcache *c, struct node *n, enum fd_kind kind, struct fd_hold *h);
 
+/* The write descriptor of n, only when it is open already: false otherwise. */
+bool fds_write_cached(struct fdcache *c, struct node *n, struct fd_hold *h);
+
 void fds_put(struct fdcache *c, struct fd_hold *h);
+
+/* True when there are more O_PATH descriptors than there should be, and none of them can be closed before the
+ * kernel forgets a node. */
+bool fds_over(struct fdcache *c);
 
 /* Takes over fd as the O_PATH descriptor of n, or closes it when there is one. */
 void fds_give_path(struct fdcache *c, struct node *n, int fd);

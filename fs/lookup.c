@@ -356,12 +356,34 @@ void op_statfs(fuse_req_t req, fuse_ino_t ino)
 		fuse_reply_statfs(req, &sv);
 }
 
-/* get NULL: the list of names. */
+/*
+ * The kernel asks for security.capability at the first write after each look at the attributes: the file is
+ * open then. name NULL: the list of names. Length or negative errno.
+ */
+static ssize_t read_xattr(struct overlay *o, struct node *n, const char *name, char *buf,
+			  size_t size)
+{
+	struct fd_hold h;
+	char proc[40];
+	ssize_t len;
+	bool open = name && fds_write_cached(o->fds, n, &h);
+	int rc = open ? 0 : fds_path(o->fds, n, &h);
+	if (rc < 0)
+		return rc;
+	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", h.fd);
+	len = open   ? fgetxattr(h.fd, name, buf, size)
+	      : name ? getxattr(proc, name, buf, size)
+		     : listxattr(proc, buf, size);
+	if (len < 0)
+		len = -errno;
+	fds_put(o->fds, &h);
+	return len;
+}
+
+/* name NULL: the list of names. */
 static void reply_xattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
 	struct overlay *o = overlay_of(req);
-	struct fd_hold h;
-	char proc[40];
 	if (ino & CONTROL_BIT || ino == FUSE_ROOT_ID) {
 		if (name)
 			reply_err(req, -ENODATA);
@@ -372,20 +394,9 @@ static void reply_xattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t
 		return;
 	}
 	struct node *n = node_get(o->nodes, ino);
-	int rc = n ? fds_path(o->fds, n, &h) : -ESTALE;
-	if (rc < 0) {
-		reply_err(req, rc);
-		return;
-	}
 	CLEANUP(freep) char *buf = size ? malloc(size) : NULL;
-	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", h.fd);
-	ssize_t len = -1;
-	if (size && !buf)
-		errno = ENOMEM;
-	else
-		len = name ? getxattr(proc, name, buf, size) : listxattr(proc, buf, size);
-	rc = len < 0 ? -errno : 0;
-	fds_put(o->fds, &h);
+	ssize_t len = !n ? -ESTALE : size && !buf ? -ENOMEM : read_xattr(o, n, name, buf, size);
+	int rc = len < 0 ? (int)len : 0;
 	/* Without SELinux no file has a label. This errno makes ls -l stop asking for each. */
 	if (name && rc == -ENODATA && strcmp(name, "security.selinux") == 0)
 		rc = -EOPNOTSUPP;

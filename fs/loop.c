@@ -55,33 +55,41 @@ uint64_t loop_unique(bool *again)
 }
 
 /* The kernel says it once; a successor has to hear it, too. */
-static void keep_init(struct estate *es, const struct fuse_buf *buf, size_t len)
+static void keep_init(struct estate *es, const void *request, size_t len)
 {
-	const struct fuse_in_header *in = buf->mem;
+	const struct fuse_in_header *in = request;
 	const struct fuse_init_in *init = (const void *)(in + 1);
 	if (len > sizeof(es->init) || len < sizeof(*in) + sizeof(*init))
 		return;
-	memcpy(es->init, buf->mem, len);
+	memcpy(es->init, request, len);
 	es->resend = es->resend && init->flags & FUSE_INIT_EXT && init->flags2 & FLAGS2_HAS_RESEND;
 	es->init_len = (uint32_t)len;
 }
 
-static void note(struct overlay *o, const struct fuse_buf *buf, ssize_t len)
+void loop_note(struct overlay *o, const void *request, size_t len)
 {
-	const struct fuse_in_header *in = buf->mem;
-	if ((size_t)len < sizeof(*in))
+	const struct fuse_in_header *in = request;
+	if (len < sizeof(*in))
 		return;
 	in_hand = in->unique;
 	if (in->opcode < ESTATE_OPCODES)
 		atomic_fetch_add_explicit(&o->estate->requests[in->opcode], 1,
 					  memory_order_relaxed);
 	if (in->opcode == FUSE_INIT)
-		keep_init(o->estate, buf, (size_t)len);
+		keep_init(o->estate, request, len);
 	if (in->opcode != FUSE_WRITE || in->nodeid & CONTROL_BIT)
 		return;
 	struct node *n = node_get(o->nodes, in->nodeid);
 	if (n)
 		n->changing++; /* change.c takes it back when the write is done */
+}
+
+/* Served sooner than another thread is woken. */
+static bool is_quick(const struct fuse_buf *buf)
+{
+	const struct fuse_in_header *in = buf->mem;
+	return in->opcode == FUSE_FORGET || in->opcode == FUSE_BATCH_FORGET ||
+	       in->opcode == FUSE_GETATTR || in->opcode == FUSE_INTERRUPT;
 }
 
 static bool more_to_read(const struct loop *l)
@@ -119,6 +127,16 @@ static int receive(struct loop *l, struct fuse_buf *buf)
 	return 0;
 }
 
+void loop_catch_up(struct overlay *o)
+{
+	struct fuse_buf buf = {0};
+	while (!o->stopping && fuse_session_receive_buf(o->se, &buf) > 0) {
+		loop_note(o, buf.mem, buf.size);
+		fuse_session_process_buf(o->se, &buf);
+	}
+	free(buf.mem);
+}
+
 static void give_token(struct loop *l)
 {
 	l->state = FREE;
@@ -132,11 +150,11 @@ static bool serve_one(struct loop *l, struct fuse_buf *buf, bool *ended)
 	*ended = len == 0;
 	if (*ended)
 		return true;
-	note(l->o, buf, len);
+	loop_note(l->o, buf->mem, (size_t)len);
 	l->served++;
 	if (!l->watching && !atomic_exchange(&l->watching, true))
 		sem_post(&l->wake_watch);
-	bool keep = !more_to_read(l);
+	bool keep = is_quick(buf) || !more_to_read(l);
 	if (keep)
 		l->state = ALONE;
 	else

@@ -22,6 +22,12 @@ int loop_resend(struct overlay *o);
 /* Number of the request that this thread has in hand, 0 when there is none; *again (may be NULL): a server
  * before us had read it, and may have done it. */
 uint64_t loop_unique(bool *again);
+/* Counts a request that has just been received; a WRITE is noted on its node. */
+void loop_note(struct overlay *o, const void *request, size_t len);
+
+/* Serves what can be read from /dev/fuse now: with io_uring (uring.h) that is FORGETs, which nothing else keeps
+ * from falling behind. Any thread. */
+void loop_catch_up(struct overlay *o);
 
 /* Ends loop_run() after the requests in hand. Any thread. */
 void loop_stop(struct overlay *o);

@@ -29,6 +29,7 @@
 #include "fs/recheck.h"
 #include "fs/repos.h"
 #include "fs/takeover.h"
+#include "fs/uring.h"
 #include "manager/base/cleanup.h"
 #include "manager/base/clock.h"
 #include "manager/base/file.h"
@@ -236,7 +237,11 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 					 FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_READDIRPLUS_AUTO |
 					 FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE |
 					 FUSE_CAP_SPLICE_MOVE | FUSE_CAP_HANDLE_KILLPRIV |
-					 FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS;
+					 FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS
+#ifdef FUSE_CAP_OVER_IO_URING
+					 | FUSE_CAP_OVER_IO_URING /* libfuse's; ours is uring.c */
+#endif
+		;
 	conn->want = (conn->want & ~unwanted) | (conn->capable & wanted);
 	if (conn->max_write > MUTATION_DATA_MAX)
 		conn->max_write = MUTATION_DATA_MAX;
@@ -375,12 +380,14 @@ static void tear_down(struct overlay *o)
 	 * kernel that a notification under way waits for. */
 	struct loop_refusal *refusal = o->se ? loop_refuse(o) : NULL;
 	o->recheck = recheck_free(o->recheck);
+	uring_refuse(o->uring);
 	coherence_stop(o->coherence);
 	o->router = router_free(o->router);
 	sync_end(o);
 	o->invalidate = invalidate_free(o->invalidate);
 	o->repos = repos_free(o->repos);
 	loop_refuse_end(refusal);
+	o->uring = uring_free(o->uring);
 	if (o->se)
 		end_session(o);
 	o->coherence = coherence_free(o->coherence);
@@ -515,6 +522,7 @@ static int serve(struct overlay *o, struct err *e)
 		o->estate->phase = ESTATE_HANDOVER;
 		_exit(0);
 	}
+	rc = loop_run(o, o->uring ? 2 : worker_count());
 	pthread_kill(thread, SIGUSR1);
 	pthread_join(thread, NULL);
 	mountstate_clear(o->config, o->estate->guard);
@@ -573,6 +581,11 @@ int mount_serve(struct config *c, const struct options *opt, struct estate *es, 
 	}
 	if (rc == 0)
 		rc = new_session(&o, opt->fuse, e);
+	if (rc == 0)
+		rc = uring_choose(&o, e);
+	if (o.uring)
+		o.estate->resend =
+			false; /* the rings are the server's own: nobody goes on with them */
 	if (rc == 0)
 		rc = serve(&o, e);
 	tear_down(&o);

@@ -35,6 +35,7 @@ struct control;
 struct repos;
 struct recheck;
 struct change_handle;
+struct uring;
 
 struct overlay {
 	struct config *config;   /* borrowed from main */
@@ -48,8 +49,9 @@ struct overlay {
 	struct control *control;
 	struct coherence *coherence;
 	struct invalidate *invalidate;
-	dev_t under_dev; /* the directory that holds the mountpoint, and its name there: */
-	ino_t under_ino; /* hidden in the tree, for to stat it would ask ourselves */
+	struct uring *uring; /* NULL: requests come from /dev/fuse */
+	dev_t under_dev;     /* the directory that holds the mountpoint, and its name there: */
+	ino_t under_ino;     /* hidden in the tree, for to stat it would ask ourselves */
 	char under_name[NODE_NAME_MAX];
 	struct supervisor supervisor; /* the process that looks after the backends */
 	struct toucher toucher;       /* the process that touches the mount for us */

@@ -7,6 +7,7 @@
 #include "fs/change.h"
 #include "fs/control.h"
 #include "fs/lookup.h"
+#include "fs/uring.h"
 #include "manager/base/clock.h"
 
 enum { WAIT_FOR_WRITE_MS = 2 };
@@ -31,6 +32,9 @@ static _Thread_local size_t thread_size;
 
 static char *read_buffer(size_t size)
 {
+	char *answer = uring_answer_buffer(size);
+	if (answer)
+		return answer;
 	if (size > thread_size) {
 		free(thread_buf);
 		thread_buf = malloc(size);

@@ -3,17 +3,22 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "manager/base/cleanup.h"
 #include "manager/base/proc.h"
+
+enum { CPU_MS = 100 };
 
 struct touch {
 	enum toucher_what what;
@@ -26,9 +31,20 @@ union control {
 	struct cmsghdr align;
 };
 
+static bool touch_on(unsigned cpu, const char *path)
+{
+	struct statfs sf;
+	cpu_set_t set;
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	return sched_setaffinity(0, sizeof(set), &set) == 0 && statfs(path, &sf) == 0;
+}
+
 static bool do_touch(const struct touch *t)
 {
 	struct stat st;
+	if (t->what == TOUCH_CPU)
+		return touch_on((unsigned)t->ino, t->path);
 	if (t->what == TOUCH_LOOKUP)
 		return lstat(t->path, &st) == 0;
 	CLEANUP(closep) int fd = open(t->path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
@@ -145,6 +161,9 @@ bool toucher_touch(struct toucher *t, enum toucher_what what, const char *path, 
 	bool sent = send_order(t->sock, &order, answer[1]);
 	close(answer[1]);
 	ssize_t n = 0;
+	struct pollfd p = {.fd = answer[0], .events = POLLIN};
+	if (what == TOUCH_CPU && poll(&p, 1, CPU_MS) <= 0)
+		sent = false;
 	while (sent && (n = read(answer[0], &byte, 1)) < 0 && errno == EINTR)
 		;
 	close(answer[0]);

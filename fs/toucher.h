@@ -17,6 +17,7 @@ struct toucher {
 enum toucher_what {
 	TOUCH_LOOKUP, /* lstat(2) */
 	TOUCH_SYNC,   /* open, check the inode number, fdatasync(2) */
+	TOUCH_CPU,    /* statfs(2) on the processor ino; waits for 100 ms at most */
 };
 
 /* To be called before the program has a thread or a mount. guard gets a SIGCHLD when this process begins to

@@ -21,7 +21,15 @@
 
 enum { CONFIG_MAX_BYTES = 1 << 20 };
 
-enum field_type { FIELD_PATH, FIELD_PATHS, FIELD_TEXT, FIELD_NUMBER, FIELD_BACKEND, FIELD_POLICY };
+enum field_type {
+	FIELD_PATH,
+	FIELD_PATHS,
+	FIELD_TEXT,
+	FIELD_NUMBER,
+	FIELD_BACKEND,
+	FIELD_TRANSPORT,
+	FIELD_POLICY
+};
 
 struct field {
 	const char *name;
@@ -33,6 +41,7 @@ static const struct field fields[] = {
 	{"mountpoint", FIELD_PATH, offsetof(struct config, mountpoint)},
 	{"roots", FIELD_PATHS, offsetof(struct config, roots)},
 	{"backend", FIELD_BACKEND, offsetof(struct config, backend)},
+	{"transport", FIELD_TRANSPORT, offsetof(struct config, transport)},
 	{"opencode_command", FIELD_TEXT, offsetof(struct config, opencode_command)},
 	{"lock_timeout_ms", FIELD_NUMBER, offsetof(struct config, lock_timeout_ms)},
 	{"linger_ms", FIELD_NUMBER, offsetof(struct config, linger_ms)},
@@ -219,16 +228,43 @@ static int parse_text(const cJSON *j, char **out, const struct place *at, struct
 	return 0;
 }
 
+/* Index of word among three; -EINVAL. */
+static int word_of(const char *word, const char *const words[3])
+{
+	for (int i = 0; i < 3; i++)
+		if (!strcmp(word, words[i]))
+			return i;
+	return -EINVAL;
+}
+
 static int backend_of(const char *word, enum config_backend *out)
 {
 	static const char *const words[] = {"auto", "opencode", "embedded"};
+	int i = word_of(word, words);
 
-	for (unsigned i = 0; i < 3; i++)
-		if (!strcmp(word, words[i])) {
-			*out = (enum config_backend)i;
-			return 0;
-		}
-	return -EINVAL;
+	if (i < 0)
+		return i;
+	*out = (enum config_backend)i;
+	return 0;
+}
+
+static int transport_of(const char *word, enum config_transport *out)
+{
+	static const char *const words[] = {"dev", "auto", "uring"};
+	int i = word_of(word, words);
+
+	if (i < 0)
+		return i;
+	*out = (enum config_transport)i;
+	return 0;
+}
+
+static int parse_transport(const cJSON *j, enum config_transport *out, const struct place *at,
+			   struct err *e)
+{
+	if (!cJSON_IsString(j) || transport_of(j->valuestring, out))
+		return bad(at, e, "\"%s\" must be \"auto\", \"dev\" or \"uring\"", j->string);
+	return 0;
 }
 
 static int parse_backend(const cJSON *j, enum config_backend *out, const struct place *at,
@@ -314,6 +350,8 @@ static int parse_field(struct config *c, const struct field *f, const cJSON *j,
 		return parse_number(j, to, at, e);
 	case FIELD_BACKEND:
 		return parse_backend(j, to, at, e);
+	case FIELD_TRANSPORT:
+		return parse_transport(j, to, at, e);
 	case FIELD_POLICY:
 		return parse_policy(c, j, *at, e);
 	}
@@ -455,10 +493,14 @@ static int read_file(struct config *c, const char *home, struct err *e)
 static int read_environment(struct config *c, struct err *e)
 {
 	const char *mountpoint = env_set("RRM_MOUNTPOINT"), *backend = env_set("RRM_BACKEND");
+	const char *transport = env_set("RRM_TRANSPORT");
 
 	if (backend && backend_of(backend, &c->backend))
 		return err_set(e, -EINVAL, "RRM_BACKEND=%s must be auto, opencode or embedded",
 			       backend);
+	if (transport && transport_of(transport, &c->transport))
+		return err_set(e, -EINVAL, "RRM_TRANSPORT=%s must be auto, dev or uring",
+			       transport);
 	return mountpoint ? env_path("RRM_MOUNTPOINT", mountpoint, &c->mountpoint, e) : 0;
 }
 

@@ -10,6 +10,7 @@
 #include "manager/base/err.h"
 
 enum config_backend { CONFIG_BACKEND_AUTO, CONFIG_BACKEND_OPENCODE, CONFIG_BACKEND_EMBEDDED };
+enum config_transport { CONFIG_TRANSPORT_DEV, CONFIG_TRANSPORT_AUTO, CONFIG_TRANSPORT_URING };
 enum config_policy { CONFIG_POLICY_ROUTE, CONFIG_POLICY_READONLY };
 
 struct config_repo_policy {
@@ -22,6 +23,8 @@ struct config {
 	char *mountpoint; /* owned; absolute; default ~/rrm */
 	char **roots; /* owned, NULL-terminated, absolute: registered at mount time by scanning */
 	enum config_backend backend;
+	enum config_transport
+		transport; /* how rrm-mount gets its requests; auto: uring where root allowed it */
 	char *opencode_command;    /* owned; default "opencode", looked up on PATH */
 	uint32_t lock_timeout_ms;  /* 30000 */
 	uint32_t linger_ms;        /* 20 */

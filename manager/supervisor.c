@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -26,11 +27,16 @@
 #include "manager/policy.h"
 #include "manager/registry.h"
 #include "manager/repo.h"
+#include "manager/statewatch.h"
 
 enum {
-	TICK_MS = 1000,
-	SOON_MS = 100,      /* somebody else holds start.lock */
-	RELOAD_MS = 10000,  /* the list of repos, unless its directory changed before */
+	GONE_MS = 1000,    /* another directory may be about to take the place of a root */
+	TICK_MS = 1000,    /* between two looks at what cannot be watched */
+	SOON_MS = 100,     /* somebody else holds start.lock */
+	RELOAD_MS = 10000, /* the list of repos, where it cannot be watched */
+	ROOT_MS =
+		30000, /* between two looks whether the root of a backend is there: told unless it went with a
+			       directory above the one it lies in */
 	CLIENTS_MS = 10000, /* between two looks at the connections, at most */
 	AGAIN_MS = 1000,    /* after an action that failed */
 	END_MS = 2000,
@@ -45,6 +51,7 @@ struct watched {
 	bool watched; /* see policy.h */
 	int pidfd;    /* owned; of the living backend, -1: none */
 	uint64_t memory_kib;
+	uint64_t gone_ms; /* CLOCK_MONOTONIC: since when its root is gone; 0: it is there */
 	uint64_t sample_at_ms, clients_at_ms, not_before_ms; /* CLOCK_MONOTONIC */
 	struct child *child; /* owned; what is being done about it; NULL: nothing */
 	int child_fd;        /* owned; its pidfd */
@@ -54,14 +61,27 @@ struct watched {
 struct supervised {
 	const struct config *c;
 	int64_t begun_ms;
-	char *repos_dir; /* owned */
-	struct timespec repos_changed;
+	char *repos_dir;         /* owned */
+	struct statewatch *news; /* owned; NULL: none can be had */
+	bool told;               /* the list of repos may be another */
+	bool blind;              /* not all can be watched: looks are taken by the clock */
 	uint64_t reloaded_ms;
 	struct watched *all; /* owned */
 	size_t n;
-	struct pollfd *fds; /* owned; for 1 + 2 n */
-	bool soon;
+	struct pollfd *fds; /* owned; for 2 + 2 n */
+	uint64_t wake_ms; /* CLOCK_MONOTONIC: when something is due, whatever happens until then */
 };
+
+static void due_at(struct supervised *s, uint64_t mono_ms)
+{
+	if (mono_ms < s->wake_ms)
+		s->wake_ms = mono_ms;
+}
+
+static void due_in(struct supervised *s, int64_t ms)
+{
+	due_at(s, clock_mono_ms() + (ms > 0 ? (uint64_t)ms : 0));
+}
 
 static int pidfd_of(pid_t pid)
 {
@@ -90,7 +110,7 @@ static struct watched *find(struct supervised *s, const char *id)
 static int take_list(struct supervised *s, const struct repo_list *l)
 {
 	struct watched *all = calloc(l->n + 1, sizeof(*all));
-	struct pollfd *fds = calloc(1 + 2 * l->n, sizeof(*fds));
+	struct pollfd *fds = calloc(2 + 2 * l->n, sizeof(*fds));
 	int rc = all && fds ? 0 : -ENOMEM;
 	size_t n = 0;
 	for (; rc == 0 && n < l->n; n++) {
@@ -126,20 +146,19 @@ static int take_list(struct supervised *s, const struct repo_list *l)
 
 static void reload(struct supervised *s)
 {
-	struct stat st = {.st_mtim = {.tv_sec = 0}};
 	struct repo_list l = {0};
 	struct err e = ERR_INIT;
 	uint64_t now_ms = clock_mono_ms();
-	(void)stat(s->repos_dir, &st);
-	if (s->reloaded_ms && now_ms - s->reloaded_ms < RELOAD_MS &&
-	    st.st_mtim.tv_sec == s->repos_changed.tv_sec &&
-	    st.st_mtim.tv_nsec == s->repos_changed.tv_nsec)
+	if (s->reloaded_ms && !s->told && !(s->blind && now_ms - s->reloaded_ms >= RELOAD_MS))
 		return;
+	s->told = false;
 	s->reloaded_ms = now_ms;
-	s->repos_changed = st.st_mtim;
+	s->blind = !s->news || !statewatch_dirs(s->news);
 	int rc = repo_list_load(s->c, &l, &e);
 	if (rc == 0)
 		rc = take_list(s, &l);
+	for (size_t i = 0; rc == 0 && s->news && i < s->n; i++)
+		s->blind |= !statewatch_root(s->news, &s->all[i].repo);
 	if (rc < 0)
 		log_warn("event=supervise error=\"%s\"", e.text[0] ? e.text : err_name(-rc));
 	repo_list_deinit(&l);
@@ -223,7 +242,19 @@ static void note_clients(const struct config *c, struct watched *w)
 		idle_touch(&w->repo);
 }
 
-static void gather(const struct supervised *s, const struct watched *w, struct policy_facts *f)
+static bool is_gone(struct supervised *s, struct watched *w, bool gone)
+{
+	uint64_t now_ms = clock_mono_ms();
+	if (!gone)
+		w->gone_ms = 0;
+	else if (w->gone_ms == 0)
+		w->gone_ms = now_ms;
+	if (gone && now_ms - w->gone_ms < GONE_MS)
+		due_at(s, w->gone_ms + GONE_MS);
+	return gone && now_ms - w->gone_ms >= GONE_MS;
+}
+
+static void gather(struct supervised *s, struct watched *w, struct policy_facts *f)
 {
 	*f = (struct policy_facts){.state = POLICY_ABSENT, .now_ms = clock_wall_ms()};
 	if (!w->known || !registry_this_boot(&w->ep))
@@ -234,7 +265,8 @@ static void gather(const struct supervised *s, const struct watched *w, struct p
 	f->alive = w->alive;
 	f->watched = w->watched;
 	enum registry_root root = registry_root(&w->repo, &w->ep);
-	f->root_gone = root == REGISTRY_ROOT_GONE;
+	bool gone = root == REGISTRY_ROOT_GONE;
+	f->root_gone = w->alive ? is_gone(s, w, gone) : gone;
 	f->root_replaced = root == REGISTRY_ROOT_REPLACED;
 	f->retry_at_ms = w->ep.retry_at_ms;
 	f->used_ms = idle_used_ms(&w->repo);
@@ -242,6 +274,26 @@ static void gather(const struct supervised *s, const struct watched *w, struct p
 	f->memory_kib = w->memory_kib;
 	f->limit_kib = (uint64_t)s->c->max_memory_mib * 1024;
 	f->idle_stop_ms = (uint64_t)s->c->idle_stop_s * 1000;
+}
+
+/* When w is to be looked at again though nothing is heard of it. */
+static void plan(struct supervised *s, const struct watched *w, const struct policy_facts *f)
+{
+	uint64_t now_ms = clock_mono_ms();
+	if (s->blind || (w->alive && w->pidfd < 0))
+		due_in(s, TICK_MS);
+	if (w->alive && s->c->memory_every_s)
+		due_at(s, w->sample_at_ms);
+	if (w->alive && (s->c->idle_stop_s || s->c->max_backends))
+		due_at(s, w->clients_at_ms);
+	if (w->alive)
+		due_in(s, ROOT_MS);
+	if (w->alive && f->used_ms + (int64_t)f->idle_stop_ms > f->now_ms)
+		due_in(s, f->used_ms + (int64_t)f->idle_stop_ms - f->now_ms);
+	if (f->state == POLICY_FAILED && f->watched && f->retry_at_ms > f->now_ms)
+		due_in(s, f->retry_at_ms - f->now_ms);
+	if (w->not_before_ms > now_ms)
+		due_at(s, w->not_before_ms);
 }
 
 /* ---- actions ---- */
@@ -322,10 +374,12 @@ static void supervise(struct supervised *s, struct watched *w)
 	note_clients(s->c, w);
 	gather(s, w, &f);
 	enum policy_action action = w->child ? POLICY_NOTHING : policy_decide(&f);
+	if (!w->child)
+		plan(s, w, &f);
 	if (action == POLICY_NOTHING || clock_mono_ms() < w->not_before_ms)
 		return;
 	if (is_locked(&w->repo)) {
-		s->soon = true;
+		due_in(s, SOON_MS);
 		return;
 	}
 	/* It may have been stopped since the look. */
@@ -334,23 +388,49 @@ static void supervise(struct supervised *s, struct watched *w)
 	action = policy_decide(&f);
 	if (action != POLICY_NOTHING)
 		act(s, w, action);
+	if (w->not_before_ms > clock_mono_ms())
+		due_at(s, w->not_before_ms);
 }
 
 /* ---- the process ---- */
 
-/* Until something ended or a second has passed; false when the mount is gone. */
+static int wait_ms(const struct supervised *s)
+{
+	uint64_t now_ms = clock_mono_ms();
+	if (s->wake_ms == UINT64_MAX)
+		return -1;
+	uint64_t ms = s->wake_ms > now_ms ? s->wake_ms - now_ms : 0;
+	return ms > INT_MAX ? INT_MAX : (int)ms;
+}
+
+/* True when what was told needs no look: a state directory has other files, too. */
+static bool is_noise(struct supervised *s, int got)
+{
+	if (!s->fds[1].revents)
+		return false;
+	int told = statewatch_read(s->news);
+	s->told |= told == STATEWATCH_LIST;
+	return told == 0 && got == 1;
+}
+
+/* Until something ended, changed or is due; false when the mount is gone. */
 static bool wait_for_news(struct supervised *s)
 {
-	nfds_t n = 0;
-	s->fds[n++] = (struct pollfd){.fd = STDIN_FILENO, .events = POLLIN};
+	nfds_t n = 2;
+	s->fds[0] = (struct pollfd){.fd = STDIN_FILENO, .events = POLLIN};
+	s->fds[1] = (struct pollfd){.fd = s->news ? statewatch_fd(s->news) : -1, .events = POLLIN};
 	for (size_t i = 0; i < s->n; i++) {
 		if (s->all[i].pidfd >= 0 && !s->all[i].child)
 			s->fds[n++] = (struct pollfd){.fd = s->all[i].pidfd, .events = POLLIN};
 		if (s->all[i].child_fd >= 0)
 			s->fds[n++] = (struct pollfd){.fd = s->all[i].child_fd, .events = POLLIN};
 	}
-	int got = poll(s->fds, n, s->soon ? SOON_MS : TICK_MS);
-	s->soon = false;
+	if (s->blind)
+		due_in(s, TICK_MS);
+	int got = 0;
+	do
+		got = poll(s->fds, n, wait_ms(s));
+	while (got > 0 && is_noise(s, got));
 	return got <= 0 || s->fds[0].revents == 0;
 }
 
@@ -358,10 +438,12 @@ _Noreturn static void run(const struct config *c)
 {
 	struct supervised s = {.c = c, .begun_ms = clock_wall_ms()};
 	s.repos_dir = path_join(c->base, "repos");
-	s.fds = calloc(1, sizeof(*s.fds));
+	s.fds = calloc(2, sizeof(*s.fds));
 	if (!s.repos_dir || !s.fds)
 		_exit(1);
+	(void)statewatch_new(&s.news, s.repos_dir); /* without it: by the clock */
 	do {
+		s.wake_ms = UINT64_MAX;
 		reload(&s);
 		for (size_t i = 0; i < s.n; i++)
 			supervise(&s, &s.all[i]);

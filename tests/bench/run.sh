@@ -2,10 +2,11 @@
 # Time of the same work in the mount and on a plain copy of the tree beside it, alternating, in one run:
 # the median of each and their ratio; then what a foreign write costs, and memory. No time decides here.
 #
-#	sh run.sh [--smoke] [--reads] [ROUNDS]
+#	sh run.sh [--smoke] [--reads] [--cold] [ROUNDS]
 #
 # --smoke: small sizes and one round, to see that it runs. --reads: only the rows that read (as an
-# ordinary user, root runs these once more as nobody). Programs are found on PATH: rrm, rrm-mount,
+# ordinary user, root runs these once more as nobody). --cold: also with all caches of the machine dropped (root).
+# RRM_LIBFUSE: a source tree of libfuse, for the row that builds it. Programs are found on PATH: rrm, rrm-mount,
 # rrm-workload; OpenCode is $RRM_OPENCODE, else opencode on PATH, and its rows are left out where there is
 # none. Everything is below $TMPDIR (default /tmp), about 1 GiB.
 set -eu
@@ -18,13 +19,15 @@ n=2000
 rounds=7
 starts=300
 reads=no
+cold=no
 for arg; do
 	case $arg in
 	--smoke) files=600 many=100 mib=4 switched=200 n=50 rounds=1 starts=10 ;;
 	--reads) reads=yes ;;
+	--cold) cold=yes ;;
 	[1-9]*) rounds=$arg ;;
 	*)
-		sed -n '5,11s/^# \{0,1\}//p' "$0"
+		sed -n '5,13s/^# \{0,1\}//p' "$0"
 		exit 2
 		;;
 	esac
@@ -52,18 +55,8 @@ trap 'exit 130' HUP INT TERM
 
 # --- what is measured on --------------------------------------------------------------------------
 
-# big_repo DIR: FILES small files on main; on the branch "other" some are changed.
-big_repo() {
-	git init -q -b main "$1"
-	rrm-workload tree "$1" "$files"
-	git -C "$1" add -A
-	git -C "$1" commit -qm all
-	git -C "$1" checkout -q -b other
-	find "$1"/d* -name 'f*' | sort | head -n "$switched" | xargs -d '\n' -n 500 sed -i '1s/^/other /'
-	git -C "$1" commit -qam other
-	git -C "$1" checkout -q main
-	git -C "$1" gc -q
-}
+. "${0%/*}/rows.sh"
+w=.git/work
 big_repo "$R/a"
 cp -a "$R/a" "$N/a"
 repos=a
@@ -77,10 +70,8 @@ for r in b c d e f g h i j k l; do
 done
 git -C "$N/a" status >/dev/null
 tar -C "$R" --exclude=.git -cf "$T/a.tar" a
-for d in "$R/a" "$N/a"; do
-	mkdir "$d/.git/work"
-	head -c $((mib * 1048576)) /dev/urandom >"$d/.git/work/large"
-done
+git clone -q --bare "$R/b" "$T/clone.git"
+work_material
 # backend KIND
 backend() {
 	mkdir -p "$XDG_CONFIG_HOME/rrm"
@@ -127,29 +118,13 @@ row() {
 		printf "%-44s %10.1f %10.1f %7.2f  %s\n", w, n / 1000, m / 1000, m / (n ? n : 1), g }'
 }
 
-echo "$(rrm --version | head -n 1), kernel $(uname -r), $(nproc) cores, $(df --output=fstype "$T" | tail -n 1), as $(id -un), $rounds rounds"
+echo "$(rrm --version | head -n 1), kernel $(uname -r), $(nproc) cores, $(df --output=fstype "$T" | tail -n 1), as $(id -un), $rounds rounds, $(jq -r .transport "$M/.rrm/stats"), load $(cut -d' ' -f1 /proc/loadavg)"
 printf '%-44s %10s %10s %7s  %s\n' '' 'native ms' 'mount ms' ratio goal
-w=.git/work
-row 'git status' 1.3 : : rrm-workload time git status --porcelain
-row 'git diff' - : : rrm-workload time git diff
-row 'find -ls' 1.3 : : rrm-workload time find . -ls
-row 'ls -lR' - : : rrm-workload time ls -lR
-row 'rg, 4 threads' 1.3 : : rrm-workload time rg -j4 nothing-has-this
-row 'rg, 1 thread' 1.3 : : rrm-workload time rg -j1 nothing-has-this
-row 'grep -r' - : : rrm-workload time grep -r nothing-has-this d1 d2 d3
-row "open+read+close of $files files, 1 thread" 1.3 : : rrm-workload read . "$files" 1
-row "open+read+close of $files files, 4 threads" 1.3 : : rrm-workload read . "$files" 4
-row "read $mib MiB, sequential" - : : rrm-workload read-seq $w/large $((mib * 1048576)) 131072
-row "read $mib MiB, 4 KiB at random" - : : rrm-workload read-random $w/large $((mib * 1048576)) 4096
+read_rows
+[ "$cold" = no ] || cold_rows
 if [ "$reads" = no ]; then
-	row "create $many files of 4 KiB" - "mkdir $w/c" "rm -r $w/c" rrm-workload create $w/c "$many" 4096
-	row "remove $many files" - "mkdir $w/c && rrm-workload create $w/c $many 0" "rmdir $w/c" \
-		rrm-workload remove $w/c "$many"
-	row "untar $files files" - "mkdir $w/t" "rm -r $w/t" rrm-workload time tar -C $w/t -xf "$T/a.tar"
-	row "git checkout of $switched files" - : 'git checkout -q main' rrm-workload time git checkout -q other
-	row "write $((mib / 4)) MiB in 1 MiB calls" - : : rrm-workload write-seq $w/w $((mib * 262144)) 1048576
-	row "write $((mib / 4)) MiB in 4 KiB calls" - : : rrm-workload write-seq $w/w $((mib * 262144)) 4096
-	row "write $((mib / 4)) MiB, 4 KiB at random" - : : rrm-workload write-random $w/w $((mib * 262144)) 4096
+	write_rows
+	work_rows
 
 	echo
 	at "$M/a" rrm-workload latency write ../b 10 >/dev/null

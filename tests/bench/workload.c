@@ -189,7 +189,11 @@ static void large_file(char **argv, enum large how)
 	const char *path = argv[0];
 	long total = number(argv[1]), block = number(argv[2]);
 	uint32_t seed = 7;
-	char *data = calloc(1, (size_t)block);
+	char *data = malloc((size_t)block);
+	if (!data)
+		err(1, "%ld bytes", block);
+	memset(data, 'x',
+	       (size_t)block); /* pages that are not there yet would make the kernel split the first write */
 	int flags = how <= READ_RANDOM ? O_RDONLY : O_WRONLY | O_CREAT;
 	int fd = open_or_die(path, flags | (how == WRITE_SEQ ? O_TRUNC : 0));
 	uint64_t begun = now_us();

@@ -1,0 +1,161 @@
+#!/bin/sh
+# needs: root
+# The rows of the benchmark for all file systems that do the like, each over a tree of its own, alternating, in
+# one run: the ratio of the median to that of the plain tree. Each in its best configuration (below) that writes
+# through: what write(2) reported as done is in the tree below.
+#
+#	sh peers.sh [--smoke] [--cold] [--files N] [ROUNDS]		(7 rounds, 30000 files)
+#
+# Programs are found on PATH: rrm, rrm-mount, rrm-workload, and as far as they are there mergerfs, bindfs,
+# fuse-overlayfs. RRM_LIBFUSE: a source tree of libfuse, whose examples passthrough_ll and passthrough_hp are built and
+# measured. io_uring is switched on while its column is measured. Some GiB below $TMPDIR (default /tmp).
+set -eu
+export LC_ALL=C.UTF-8
+files=30000 rounds=7 cold=no smoke=no
+while [ $# -gt 0 ]; do
+	case $1 in
+	--smoke) smoke=yes ;;
+	--cold) cold=yes ;;
+	--files)
+		files=$2
+		shift
+		;;
+	[1-9]*) rounds=$1 ;;
+	*)
+		sed -n '3,12s/^# \{0,1\}//p' "$0"
+		exit 2
+		;;
+	esac
+	shift
+done
+many=$((files / 3)) mib=256 switched=$((files / 6))
+[ "$smoke" = no ] || files=600 many=100 mib=4 switched=200 rounds=1
+. "${0%/*}/rows.sh"
+w=.git/work
+
+T=$(mktemp -d "${TMPDIR:-/tmp}/rp.XXXX")
+export HOME="$T/h" XDG_CONFIG_HOME="$T/h/.config" GIT_CONFIG_NOSYSTEM=1 GIT_AUTHOR_NAME=Ann GIT_AUTHOR_EMAIL=a@example.org
+export GIT_COMMITTER_NAME=Ann GIT_COMMITTER_EMAIL=a@example.org
+mkdir -p "$HOME" "$XDG_CONFIG_HOME/rrm"
+echo '{"backend":"embedded"}' >"$XDG_CONFIG_HOME/rrm/config.json"
+switch=/sys/module/fuse/parameters/enable_uring
+was=$(cat "$switch" 2>/dev/null || echo none)
+finish() {
+	st=$?
+	trap - EXIT
+	cd /
+	for d in "$T"/*/m; do
+		case $d in */rrm*/m) RRM_HOME=${d%/m}/s rrm-mount -u "$d" >/dev/null 2>&1 || true ;; esac
+		umount -l "$d" 2>/dev/null || true
+	done
+	[ "$was" = none ] || echo "$was" >"$switch"
+	rm -rf "$T"
+	exit "$st"
+}
+trap finish EXIT
+trap 'exit 130' HUP INT TERM
+
+# --- the trees and who shows them -----------------------------------------------------------------
+
+mkdir "$T/native"
+big_repo "$T/native/a"
+git -C "$T/native/a" status >/dev/null
+tar -C "$T/native" --exclude=.git -cf "$T/a.tar" a
+git clone -q --bare "$T/native/a" "$T/clone.git"
+work_material
+if [ -d "${RRM_LIBFUSE-}" ]; then
+	meson setup --buildtype=release -Dexamples=true -Dtests=false -Dutils=false "$T/fuse" "$RRM_LIBFUSE" >"$T/build.log" 2>&1 &&
+		ninja -C "$T/fuse" >>"$T/build.log" 2>&1 || echo 'the examples of libfuse could not be built' >&2
+	PATH=$T/fuse/example:$PATH
+fi
+
+rrm_side() {
+	export RRM_HOME="$1/s" RRM_TRANSPORT="$2"
+	[ "$2" != uring ] || echo Y >"$switch"
+	rrm add --name a "$1/r/a" >/dev/null && rrm-mount "$1/m"
+}
+# begin SIDE: shows $T/SIDE/r at $T/SIDE/m. Fails where there is no such program.
+begin() {
+	d=$T/$1
+	case $1 in
+	rrm) rrm_side "$d" dev ;;
+	rrm-uring) [ "$was" != none ] && rrm_side "$d" uring ;;
+	mergerfs) mergerfs -o cache.files=auto-full,cache.attr=86400,cache.entry=86400,cache.negative_entry=86400 \
+		-o cache.readdir=true,cache.symlinks=true,cache.statfs=60,async_read=true,dropcacheonclose=false,security_capability=false \
+		-o fsname=peer "$d/r" "$d/m" ;;
+	bindfs) bindfs --multithreaded -o kernel_cache,attr_timeout=86400,entry_timeout=86400,negative_timeout=86400 "$d/r" "$d/m" ;;
+	fuse-overlayfs) fuse-overlayfs -o "lowerdir=$d/e,upperdir=$d/r,workdir=$d/w,timeout=86400,noacl" "$d/m" ;;
+	overlayfs) mount -t overlay peer -o "lowerdir=$d/e,upperdir=$d/r,workdir=$d/w" "$d/m" ;;
+	passthrough_ll) passthrough_ll -o "source=$d/r,cache=always,timeout=86400,no_flock" "$d/m" ;;
+	passthrough_hp) passthrough_hp "$d/r" "$d/m" ;;
+	esac
+}
+sides=native
+for side in rrm rrm-uring overlayfs mergerfs bindfs fuse-overlayfs passthrough_ll passthrough_hp; do
+	mkdir -p "$T/$side/r" "$T/$side/m" "$T/$side/e" "$T/$side/w"
+	cp -a "$T/native/a" "$T/$side/r/a"
+	if begin "$side" >"$T/$side.log" 2>&1 && [ -e "$T/$side/m/a/d1" ]; then
+		sides="$sides $side"
+	else
+		echo "$side: not measured ($(tail -n 1 "$T/$side.log"))" >&2
+		rm -rf "$T/$side/r"
+	fi
+done
+
+# --- the table ------------------------------------------------------------------------------------
+
+dir_of() {
+	case $1 in native) echo "$T/native/a" ;; *) echo "$T/$1/m/a" ;; esac
+}
+at() {
+	setsid -w sh -c 'cd "$1" && shift && exec "$@"' sh "$@"
+}
+median() {
+	sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'
+}
+row() {
+	name=$1 goal=$2 before=$3 after=$4
+	shift 4
+	rm -f "$T"/t.*
+	i=0
+	while [ $i -le "$rounds" ]; do
+		for side in $sides; do
+			d=$(dir_of "$side")
+			# what one cannot do has no time in its column
+			at "$d" sh -c "$before" >/dev/null 2>&1 && us=$(at "$d" "$@" 2>/dev/null) || us=
+			at "$d" sh -c "$after" >/dev/null 2>&1 || true
+			# the first round warms the caches
+			[ $i = 0 ] || [ -z "$us" ] || echo "$us" >>"$T/t.$side"
+		done
+		i=$((i + 1))
+	done
+	n=$(median <"$T/t.native")
+	printf '| %s | %s | %s |' "$name" "$goal" "$(awk -v n="$n" 'BEGIN { printf "%.1f", n / 1000 }')"
+	for side in $sides; do
+		[ "$side" != native ] || continue
+		if [ -s "$T/t.$side" ]; then
+			awk -v n="$n" -v m="$(median <"$T/t.$side")" 'BEGIN { printf " %.2f |", m / (n ? n : 1) }'
+		else
+			printf ' - |'
+		fi
+	done
+	echo
+}
+echo "kernel $(uname -r), $(nproc) cores, $(df --output=fstype "$T" | tail -n 1), $files files, $rounds rounds," \
+	"load $(cut -d' ' -f1-3 /proc/loadavg)"
+echo
+printf '| work | goal | native, ms |'
+for side in $sides; do
+	[ "$side" = native ] || printf ' %s |' "$side"
+done
+printf '\n|---|---|---|'
+for side in $sides; do
+	[ "$side" = native ] || printf -- '---|'
+done
+echo
+read_rows
+[ "$cold" = no ] || cold_rows
+write_rows
+work_rows
+echo
+echo "load at the end: $(cut -d' ' -f1-3 /proc/loadavg)"

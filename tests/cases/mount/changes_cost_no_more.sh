@@ -1,0 +1,89 @@
+#!/bin/sh
+# needs: root
+# timeout: 180
+# What one change costs: FUSE requests, exactly, and system calls of rrm-mount on the repository's files, at most.
+# When one of them grows, so does the time of every change. (Reads: warm_reads_make_no_request.sh.)
+. "${0%/*}/../lib.sh"
+write_config '{"transport":"dev"}' # one thread reads: counts do not depend on the number of processors
+make_repo a
+make_repo b
+n=100
+start_mount
+
+# traced CMD...: runs CMD at home in a; the requests of that are in $T/requests, one line `NAME COUNT` each, and
+# the system calls that name a file of a repository in $T/calls, likewise.
+traced() {
+	rm -f "$T/trace"
+	strace -f -y -s 0 -o "$T/trace" -p "$mount_pid" >/dev/null 2>"$T/strace.err" &
+	tracer=$!
+	# every thread of it
+	wait_until '! grep -qs "^TracerPid:.0$" "/proc/$mount_pid"/task/*/status'
+	fuse_requests >"$T/before"
+	in_repo a "$@" >/dev/null
+	fuse_requests >"$T/after"
+	kill -INT "$tracer"
+	wait "$tracer" || true
+	jq -nr --slurpfile a "$T/before" --slurpfile b "$T/after" \
+		'$b[0] | to_entries[] | "\(.key) \(.value - ($a[0][.key] // 0))"' >"$T/requests"
+	# A line that another thread cut in two counts once; /proc and HEAD are looked at by the clock.
+	sed -n 's/^[0-9]* *//; / resumed>/d; /\/\.git\/HEAD/d; s|^\([a-z0-9_]*\)(.*/r/[ab]/.*|\1|p' "$T/trace" |
+		sort | uniq -c | awk '{ print $2, $1 }' >"$T/calls"
+}
+
+# costs WHAT 'REQUESTS' 'CALLS': each `NAME=COUNT` of one change; what is not listed may not be there.
+costs() {
+	awk -v what="$1" -v n="$n" -v req="$2" -v calls="$3" '
+	function limits(text, to,    list, m, i, kv) {
+		m = split(text, list, " ")
+		for (i = 1; i <= m; i++) { split(list[i], kv, "="); to[kv[1]] = kv[2] }
+	}
+	BEGIN { limits(req, r); limits(calls, c) }
+	FILENAME ~ /requests$/ {
+		got = got " " $1 "=" $2 / n
+		# reading the counters and the walk to the directory: a few
+		if ($2 > r[$1] * n + 15 || (r[$1] && $1 != "FORGET" && $2 < r[$1] * n)) bad = bad " " $1
+		next
+	}
+	{
+		got = got " " $1 "=" $2 / n
+		if ($2 > c[$1] * n + 30) bad = bad " " $1
+	}
+	END {
+		if (bad) print what " costs" got "; wrong:" bad
+	}' "$T/requests" "$T/calls" >"$T/said"
+	[ ! -s "$T/said" ] || die "$(cat "$T/said")"
+}
+
+# The kernel asks for the attributes of a directory after each change in it: GETATTR.
+in_repo a mkdir d
+traced rrm-workload create d $n 4096
+costs 'create, write 4 KiB, close' 'LOOKUP=1 CREATE=1 GETXATTR=1 WRITE=1 GETATTR=1' 'openat=2 statx=6 close=1 fcntl=1 fgetxattr=1 pwritev2=1'
+in_repo a touch w
+traced rrm-workload write-seq w $((n * 4096)) 4096
+costs 'write of 4 KiB' 'WRITE=1' 'pwritev2=1 statx=3'
+traced rrm-workload remove d $n
+costs 'unlink' 'UNLINK=1 GETATTR=1 FORGET=1' 'unlinkat=1 openat=1 statx=3 close=1'
+in_repo a rrm-workload create d $n 10 >/dev/null
+traced python3 -c "
+import os
+for i in range($n): os.rename('d/f%d' % i, 'd/g%d' % i)"
+costs 'rename' 'LOOKUP=1 RENAME=1 GETATTR=1' 'openat=1 renameat=1 renameat2=1 statx=6 close=1'
+traced python3 -c "
+import os
+for i in range($n): os.mkdir('d/d%d' % i)"
+costs 'mkdir' 'LOOKUP=1 MKDIR=1 GETATTR=1' 'mkdirat=1 openat=2 statx=5'
+traced python3 -c "
+import os
+for i in range($n): os.rmdir('d/d%d' % i)"
+costs 'rmdir' 'RMDIR=1 GETATTR=1 FORGET=1' 'unlinkat=1 close=1 statx=1'
+traced python3 -c "
+import os
+for i in range($n): os.chmod('d/g%d' % i, 0o600)"
+costs 'chmod' 'SETATTR=1' 'openat=1 statx=4'
+in_repo a sh -c 'echo x >../b/w'
+traced python3 -c "
+import os
+fd = os.open('../b/w', os.O_WRONLY)
+for i in range($n): os.pwrite(fd, b'x' * 1024, i * 1024)"
+costs 'foreign write of 1 KiB' 'WRITE=1' 'statx=1'
+stop_mount

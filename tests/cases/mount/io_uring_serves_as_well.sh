@@ -1,0 +1,62 @@
+#!/bin/sh
+# timeout: 400
+# With requests through io_uring the cases that are hardest on the order of requests hold too, and so does what a
+# mount promises when it ends. Where it cannot be had `transport` says so, and `auto` goes without.
+. "${0%/*}/../lib.sh"
+switch=/sys/module/fuse/parameters/enable_uring
+make_repo a
+said=$(cat "$switch" 2>/dev/null || echo none)
+
+write_config '{"transport":"ring"}'
+fails_with '"transport" must be "auto", "dev" or "uring"' rrm-mount "$M"
+write_config '{}'
+if [ "$said" != Y ]; then
+	RRM_TRANSPORT=uring fails_with 'requests cannot come through io_uring' rrm-mount "$M"
+	export RRM_TRANSPORT=auto
+	start_mount
+	eq "$(jq -r .transport "$M/.rrm/stats")" dev 'the transport where there is no other'
+	stop_mount
+fi
+# Only root may switch it on, and only a kernel that has it.
+if [ "$said" = none ] || { [ "$said" != Y ] && [ "$(id -u)" != 0 ]; }; then
+	exit 0
+fi
+back() {
+	back_status=$?
+	set +e
+	[ "$said" = Y ] || echo "$said" >"$switch"
+	(exit "$back_status")
+	case_end
+}
+trap back EXIT
+[ "$said" = Y ] || echo Y >"$switch"
+
+unset RRM_TRANSPORT
+start_mount
+eq "$(jq -r .transport "$M/.rrm/stats")" dev 'the transport that nobody asked for'
+stop_mount
+export RRM_TRANSPORT=auto
+start_mount
+eq "$(jq -r .transport "$M/.rrm/stats")" uring 'the transport where root allowed it'
+# More requests that wait at once than there are buffers in the beginning: who waits for a turn keeps his.
+check in_repo a sh -c 'i=0; while [ $i -lt 40 ]; do echo $i >"w$i"; i=$((i + 1)); done'
+rrm lock a -- sh -c "touch '$T/locked'; while [ ! -e '$T/go' ]; do sleep 0.02; done" &
+wait_until '[ -e "$T/locked" ]'
+in_repo a sh -c 'i=0; while [ $i -lt 40 ]; do echo x >>"w$i" & i=$((i + 1)); done; wait' &
+writers=$!
+wait_until '[ "$(jq .requests.WRITE "$M/.rrm/stats")" -ge 80 ]'
+# readers of other files go on (the kernel keeps the page that is being written), on every processor
+check in_repo a sh -c 'cat src/deep/* >/dev/null; ls -lR >/dev/null; git --no-optional-locks status >/dev/null'
+for cpu in $(seq 0 $(($(nproc) - 1))); do
+	eq "$(taskset -c "$cpu" stat -c %s "$M/a/README.md" "$M/a/none$cpu" 2>/dev/null)" 4 "a reader on processor $cpu"
+done
+touch "$T/go"
+check wait "$writers"
+eq "$(cat "$R"/a/w* | grep -c x)" 40 'lines of those who waited'
+stop_mount
+
+for other in coherence_stress read_your_own_writes shared_mmap_is_written_back sqlite_at_home warm_reads_make_no_request \
+	descriptors_stay_bounded killed_waiter_never_writes sigterm_unmounts sigterm_with_waiting_writers foreign_data; do
+	env -u RRM_CASE_DIR RRM_TRANSPORT=uring sh "$case_dir/$other.sh" >"$T/other.log" 2>&1 ||
+		die "$other with io_uring: $(tail -n 20 "$T/other.log")"
+done
