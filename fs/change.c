@@ -540,6 +540,7 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, of
 			   .length = length,
 			   .flags = mode,
 			   .handle = change_handle_of(fi)};
+	c.kill_suidgid = fuse_req_ctx(req)->uid != 0;
 	if (start(&c, req, ino, 0))
 		run(&c);
 }

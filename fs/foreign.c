@@ -151,8 +151,8 @@ static bool build_name(struct change *c, struct steps *s, const char *path, cons
 	}
 	m->mode = c->kind == CHANGE_MKNOD ? c->mode : c->mode & 07777;
 	m->rdev = c->rdev;
-	if (c->kind == CHANGE_CREATE)
-		m->flags = (uint32_t)c->flags & (O_EXCL | O_TRUNC);
+	if (c->kind == CHANGE_CREATE) /* of what is there already: home.c, open_new() */
+		m->flags = O_EXCL;
 	if (c->kind == CHANGE_RENAME)
 		m->flags = (uint32_t)c->flags;
 	if (c->kind == CHANGE_SYMLINK)
@@ -239,6 +239,8 @@ static void on_done(void *arg, int error, const struct mutation_answer *a,
 	c->pass = *pass;
 	if (c->error == 0)
 		c->error = error ? error : -a->error;
+	if (c->kind == CHANGE_CREATE && c->error == -EEXIST && !(c->flags & O_EXCL))
+		c->error = -ESTALE;
 	bool last = ++c->steps_done == c->n_steps;
 	pthread_mutex_unlock(&c->lock);
 	if (c->error == 0 &&

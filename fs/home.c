@@ -38,14 +38,15 @@ static void become_caller(struct change *c, struct creds *saved)
 		creds_become(saved, ctx->uid, ctx->gid);
 }
 
+/*
+ * A file that somebody made outside a moment ago is not opened here, with our rights instead of the caller's:
+ * ESTALE makes the kernel look again, and then judge and open what is there by itself.
+ */
 static int open_new(struct change *c, int dir)
 {
-	int extra = c->flags & (O_EXCL | O_TRUNC);
-	int fd = openat(dir, c->name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | extra, c->mode);
-	if (fd < 0 && errno == EACCES) /* it was there already, and may not be read or written */
-		fd = openat(dir, c->name,
-			    (c->flags & O_ACCMODE) | O_CREAT | O_NOFOLLOW | O_CLOEXEC | extra,
-			    c->mode);
+	int fd = openat(dir, c->name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, c->mode);
+	if (fd < 0 && errno == EEXIST && !(c->flags & O_EXCL))
+		return -ESTALE;
 	return fd < 0 ? -errno : fd;
 }
 
@@ -207,14 +208,10 @@ static int apply_link(struct change *c, int fd)
 /* Root keeps setuid and setgid bits when it writes; the caller may not. */
 static void drop_suid(struct change *c, int fd)
 {
+	const struct fuse_ctx *ctx = fuse_req_ctx(c->req);
 	struct stat st;
-	if (!c->o->privileged || !c->kill_suidgid || fstat(fd, &st) < 0)
-		return;
-	mode_t drop = st.st_mode & S_ISUID;
-	if ((st.st_mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP))
-		drop |= S_ISGID;
-	if (drop)
-		(void)fchmod(fd, st.st_mode & 07777 & ~drop);
+	if (c->o->privileged && c->kill_suidgid && fstat(fd, &st) == 0)
+		(void)creds_drop_suid(fd, &st, ctx->pid, ctx->gid);
 }
 
 /* The handle's descriptor, else one of the cache: then h holds it (h->fd was -1). Negative errno. */
@@ -307,6 +304,7 @@ static int set_owner(struct change *c, int fd)
 {
 	uid_t uid = c->to_set & FUSE_SET_ATTR_UID ? c->attr.st_uid : (uid_t)-1;
 	gid_t gid = c->to_set & FUSE_SET_ATTR_GID ? c->attr.st_gid : (gid_t)-1;
+	drop_suid(c, fd);
 	return fchownat(fd, "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
 }
 
@@ -353,6 +351,7 @@ static int apply_fallocate(struct change *c)
 		return fd;
 	if (lookup_statx(fd, "", &ls) == 0)
 		change_begin_content(c, c->node, ls.stamp);
+	drop_suid(c, fd);
 	rc = fallocate(fd, c->flags, c->off, c->length) < 0 ? -errno : 0;
 	if (lookup_statx(fd, "", &ls) == 0)
 		change_end_content(c, c->node, ls.stamp);

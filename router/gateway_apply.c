@@ -448,10 +448,21 @@ static void fill_attr(const struct mutation *m, const struct gateway_target *t,
 	answer->has_attr = r == 0;
 }
 
+/* What the kernel does by itself, had the actor made the change. */
+static void drop_suid(const struct mutation *m, const struct gateway_target *t)
+{
+	bool changes = m->op == MUTATION_WRITE || m->op == MUTATION_APPEND ||
+		       m->op == MUTATION_TRUNCATE || m->op == MUTATION_FALLOCATE ||
+		       m->op == MUTATION_CHOWN;
+	if (changes && m->actor.uid != 0 && m->actor.pid)
+		(void)creds_drop_suid(t->fd, &t->st, m->actor.pid, m->actor.gid);
+}
+
 int gateway_apply_commit(struct gateway_apply *a, const struct mutation *m,
 			 struct gateway_target *t, struct mutation_answer *answer, struct err *e)
 {
 	int r;
+	drop_suid(m, t);
 	if (m->op == MUTATION_CREATE)
 		r = do_create(a, m, t, answer);
 	else if (m->op == MUTATION_WRITE)
