@@ -24,10 +24,10 @@ static enum mutation_op op_of(const struct change *c)
 	case CHANGE_WRITE:
 		return c->flags & O_APPEND ? MUTATION_APPEND : MUTATION_WRITE;
 	case CHANGE_SETATTR:
-		return c->to_set & FUSE_SET_ATTR_SIZE                        ? MUTATION_TRUNCATE
-		       : c->to_set & FUSE_SET_ATTR_MODE                      ? MUTATION_CHMOD
-		       : c->to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID) ? MUTATION_CHOWN
-									     : MUTATION_UTIMENS;
+		return c->to_set & FUSE_SET_ATTR_SIZE   ? MUTATION_TRUNCATE
+		       : c->to_set & FUSE_SET_ATTR_MODE ? MUTATION_CHMOD
+		       : change_is_chown(c->to_set)     ? MUTATION_CHOWN
+							: MUTATION_UTIMENS;
 	case CHANGE_UNLINK:
 		return MUTATION_UNLINK;
 	case CHANGE_RMDIR:
@@ -97,7 +97,7 @@ void change_name_removed(struct overlay *o, struct node *dir, const char *name)
 	struct lookup_stat ls;
 	coherence_own_removal(o, dir, name);
 	struct node *n = node_name_drop(o->nodes, dir, name, &last);
-	if (!n || !(n->flags & NODE_REG) || !fds_path_cached(o->fds, n, &h))
+	if (!n || !fds_path_cached(o->fds, n, &h))
 		return;
 	if (lookup_statx(h.fd, "", &ls) == 0) {
 		if (ls.st.st_nlink == 0)
@@ -112,7 +112,7 @@ void change_keep_reachable(struct overlay *o, struct node *dir, const char *name
 	struct node *n = node_name_find(o->nodes, dir, name, NULL);
 	if (!n)
 		return;
-	if (n->flags & NODE_REG && fds_path(o->fds, n, &h) == 0)
+	if (fds_path(o->fds, n, &h) == 0)
 		fds_put(o->fds, &h);
 	lookup_forget(o, node_id(n), 1);
 }

@@ -58,6 +58,14 @@ void change_handles_free(struct overlay *o);
 
 enum { CHANGE_STEPS = 4 }; /* a SETATTR may be chown, chmod, truncate and utimens at once */
 
+/* chown(2), also of nothing, which takes set-id bits and moves ctime: a SETATTR with nothing to set. */
+static inline bool change_is_chown(int to_set)
+{
+	const int others = FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_SIZE | FUSE_SET_ATTR_ATIME |
+			   FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME_NOW;
+	return to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID) || !(to_set & others);
+}
+
 struct change {
 	struct overlay *o;
 	fuse_req_t req;

@@ -58,7 +58,7 @@ static void set_file(struct change *c, struct mutation *m)
 static bool build_setattr(struct change *c, struct steps *s, const char *path)
 {
 	struct mutation *m = NULL;
-	if (c->to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)) {
+	if (change_is_chown(c->to_set)) {
 		if (!(m = add_step(s, MUTATION_CHOWN, path)))
 			return false;
 		m->uid = c->to_set & FUSE_SET_ATTR_UID ? c->attr.st_uid : (uint32_t)-1;
@@ -256,17 +256,13 @@ void foreign_submit(struct change *c)
 {
 	struct steps s = {.n = 0};
 	int rc = build(c, &s);
-	if (rc == 0 && s.n == 0) { /* a SETATTR of nothing that we keep, such as ctime alone */
-		change_finish(c, lookup_stat_node(c->o, c->node, &c->out.ls));
-		return;
-	}
 	if (rc < 0) {
 		for (unsigned i = 0; i < s.n; i++)
 			mutation_free(s.m[i]);
 		change_finish(c, rc);
 		return;
 	}
-	if (c->kind == CHANGE_UNLINK)
+	if (c->kind == CHANGE_UNLINK || c->kind == CHANGE_RMDIR)
 		change_keep_reachable(c->o, c->node, c->name);
 	else if (c->kind == CHANGE_RENAME)
 		change_keep_reachable(c->o, c->node2, c->name2);

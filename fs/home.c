@@ -314,7 +314,7 @@ static int apply_setattr(struct change *c, int fd)
 	if (rc < 0)
 		return rc;
 	change_begin_content(c, c->node, c->out.ls.stamp);
-	if (c->to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID))
+	if (change_is_chown(c->to_set))
 		rc = set_owner(c, fd);
 	if (rc == 0 && c->to_set & FUSE_SET_ATTR_MODE)
 		rc = set_mode(c, fd);
