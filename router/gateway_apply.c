@@ -154,7 +154,11 @@ int gateway_apply_reader(struct gateway_apply *a, const char *path, uint64_t dev
 	*owned = !k;
 	if (k)
 		return k->fd;
-	CLEANUP(closep) int fd = open_beneath(a, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+	/* Nobody has read it, so its atime stays, as far as that is ours to say. */
+	const int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK;
+	CLEANUP(closep) int fd = open_beneath(a, path, flags | O_NOATIME);
+	if (fd == -EPERM)
+		fd = open_beneath(a, path, flags);
 	if (fd < 0)
 		return fd;
 	if (fstat(fd, &st) < 0)
