@@ -130,6 +130,8 @@ static void do_chown(struct worker *w, const struct op *op)
 	struct stat st;
 	int flags = chance(op->r[3], 50) ? AT_SYMLINK_NOFOLLOW : 0;
 	const char *path = path_of(w, 0, op->r[0]);
+	if (uid == (uid_t)-1 && gid == (gid_t)-1 && geteuid() != 0)
+		gid = getegid(); /* of nothing, by another than the owner: posix/users.c */
 	put(w, " %d:%d %x", (int)uid, (int)gid, (unsigned)flags);
 	result(w, fchownat(AT_FDCWD, path, uid, gid, flags));
 	if (lstat(path, &st) == 0)
@@ -141,6 +143,8 @@ static void do_fchown(struct worker *w, const struct op *op)
 	int fd = slot_of(w, op->r[0]);
 	uid_t uid = ids[op->r[1] % 7];
 	gid_t gid = ids[op->r[2] % 7];
+	if (uid == (uid_t)-1 && gid == (gid_t)-1 && geteuid() != 0)
+		gid = getegid();
 	put(w, " %d:%d", (int)uid, (int)gid);
 	result(w, fchown(fd, uid, gid));
 }
