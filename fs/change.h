@@ -138,5 +138,11 @@ void change_name_moved(struct change *c);
 /* What is called so may be removed now: keeps it reachable for programs that have it open. */
 void change_keep_reachable(struct overlay *o, struct node *dir, const char *name);
 
+/*
+ * Before a chmod: without root, who has the file open goes on reading and writing after one that forbids it.
+ * Not writing of a program, which could not be run as long as we can write it.
+ */
+void change_keep_for_openers(struct change *c);
+
 /* Makes the reply's entry of a name that this change made. */
 int change_entry(struct change *c, struct node *dir, const char *name);

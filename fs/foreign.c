@@ -266,6 +266,8 @@ void foreign_submit(struct change *c)
 		change_keep_reachable(c->o, c->node, c->name);
 	else if (c->kind == CHANGE_RENAME)
 		change_keep_reachable(c->o, c->node2, c->name2);
+	if (c->kind == CHANGE_SETATTR && c->to_set & FUSE_SET_ATTR_MODE)
+		change_keep_for_openers(c);
 	/* on_done() may run before this is over: it waits for the lock, then for the last step. */
 	pthread_mutex_lock(&c->lock);
 	for (unsigned i = 0; i < s.n; i++) {

@@ -294,9 +294,7 @@ static int set_times(struct change *c, int fd)
 
 static int set_mode(struct change *c, int fd)
 {
-	/* Programs that have it open go on reading and writing. */
-	if (!c->o->privileged && (c->attr.st_mode & 0600) != 0600 && c->node->flags & NODE_REG)
-		fds_pin(c->o->fds, c->node);
+	change_keep_for_openers(c);
 	return chmod(proc_path(fd).text, c->attr.st_mode & 07777) < 0 ? -errno : 0;
 }
 
