@@ -7,7 +7,7 @@
 . "${0%/*}/../lib.sh"
 make_repo a
 make_repo b
-seconds=${RRM_FUZZ_SECONDS-20}
+seconds=${RRM_FUZZ_SECONDS-14}
 seed=${RRM_FUZZ_SEED-$(date +%s)}
 case $(rrm-mount --version) in
 *'libfuse 3.1'[0-6]*) export NO_TMPFILE=1 ;;

@@ -22,7 +22,7 @@ in_repo a sh -c '(cd ../b/w && exec rrm-posixops); exit $?' >"$T/x/foreign" 2>&1
 
 for where in home foreign; do
 	diff -U1 "$T/x/plain" "$T/x/$where" >"$T/x/diff" ||
-		die "$where is not what a plain directory does: $(head -n ${RRM_LINES-60} "$T/x/diff")"
+		die "$where is not what a plain directory does: $(head -n "${RRM_LINES-60}" "$T/x/diff")"
 done
 stop_mount
 check rrm stop b

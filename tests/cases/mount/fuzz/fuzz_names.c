@@ -282,9 +282,12 @@ static void put_names(struct worker *w, DIR *d)
 	char *list[300];
 	size_t n = 0;
 	const struct dirent *de;
+	errno = 0;
 	while (n < 300 && (de = readdir(d)))
 		if (asprintf(&list[n], "%s:%d", show(de->d_name), de->d_type) > 0)
 			n++;
+	if (errno)
+		put(w, " %s", strerrorname_np(errno));
 	qsort(list, n, sizeof(*list), by_name);
 	for (size_t i = 0; i < n; i++) {
 		put(w, " %s", list[i]);

@@ -158,7 +158,12 @@ mode_t mode_of(uint32_t r)
 	static const mode_t modes[] = {0644, 0600, 0755,  0700,  0664,  0666,  0777,
 				       0444, 0555, 02755, 04755, 01777, 06711, 02644,
 				       0200, 0400, 0,     0770,  02770, 0660};
-	return modes[r % 20];
+	/*
+	 * Without root, what its maker may not read he cannot read as a foreigner: its gateway alone has it open;
+	 * and a program that may not be written any more is not kept open for those who write it: it must run.
+	 */
+	mode_t mode = modes[r % 20];
+	return geteuid() == 0 ? mode : mode | S_IRUSR | (mode & 0111 ? S_IWUSR : 0);
 }
 
 int slot_of(struct worker *w, uint32_t r)

@@ -165,5 +165,6 @@ void tree_wipe(const char *dir)
 	if (fd < 0)
 		err(1, "%s", dir);
 	wipe(fd);
+	(void)fremovexattr(fd, "system.posix_acl_default");
 	close(fd);
 }
