@@ -106,17 +106,6 @@ void change_name_removed(struct overlay *o, struct node *dir, const char *name)
 	fds_put(o->fds, &h);
 }
 
-void change_keep_reachable(struct overlay *o, struct node *dir, const char *name)
-{
-	struct fd_hold h;
-	struct node *n = node_name_find(o->nodes, dir, name, NULL);
-	if (!n)
-		return;
-	if (fds_path(o->fds, n, &h) == 0)
-		fds_put(o->fds, &h);
-	lookup_forget(o, node_id(n), 1);
-}
-
 static void moved_to(struct overlay *o, struct node *n, struct node *dir, const char *name)
 {
 	if (n)

@@ -79,3 +79,14 @@ void change_keep_for_openers(struct change *c)
 	if (!(mode & (S_IWUSR | S_IXUSR | S_IXGRP | S_IXOTH)))
 		fds_pin(c->o->fds, c->node, FD_WRITE);
 }
+
+void change_keep_reachable(struct overlay *o, struct node *dir, const char *name)
+{
+	struct fd_hold h;
+	struct node *n = node_name_find(o->nodes, dir, name, NULL);
+	if (!n)
+		return;
+	if (fds_path(o->fds, n, &h) == 0)
+		fds_put(o->fds, &h);
+	lookup_forget(o, node_id(n), 1);
+}

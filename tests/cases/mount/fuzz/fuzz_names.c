@@ -279,7 +279,7 @@ static int by_name(const void *a, const void *b)
 /* All of d that is still to come, sorted. */
 static void put_names(struct worker *w, DIR *d)
 {
-	char *list[300];
+	char *list[300] = {NULL};
 	size_t n = 0;
 	const struct dirent *de;
 	errno = 0;
@@ -298,7 +298,8 @@ static void put_names(struct worker *w, DIR *d)
 static void do_readdir(struct worker *w, const struct op *op)
 {
 	DIR *d = opendir(dir_of(w, 0, op->r[0]));
-	if (result(w, d ? 0 : -1) < 0)
+	result(w, d ? 0 : -1);
+	if (!d)
 		return;
 	put_names(w, d);
 	closedir(d);

@@ -46,7 +46,7 @@ static unsigned pick_kind(uint64_t r)
 		total += k->weight;
 	for (const struct fuzz_kind *k = fuzz_data_kinds; k->name; k++)
 		total += k->weight;
-	unsigned at = (unsigned)(r % total);
+	unsigned at = total ? (unsigned)(r % total) : 0;
 	while (at >= kind_at(n)->weight)
 		at -= kind_at(n++)->weight;
 	return n;

@@ -59,7 +59,7 @@ static void put_xattrs(const struct tree *t, int dir, const char *name)
 {
 	static char list[65536], value[65536];
 	char proc[64];
-	char *names[64];
+	char *names[64] = {NULL};
 	size_t n = 0;
 	int fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd);

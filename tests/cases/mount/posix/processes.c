@@ -21,8 +21,7 @@ static void programs(void)
 	char *const argv[] = {(char *)(uintptr_t) "./prog", NULL};
 	int to[2], ws;
 	section("programs");
-	if (system("cp /bin/cat prog") != 0)
-		abort();
+	shell("cp /bin/cat prog");
 	int fd = open("prog", O_WRONLY);
 	pid_t pid = fork();
 	if (pid == 0) {

@@ -80,6 +80,13 @@ void put(const char *path, const char *text)
 	close(fd);
 }
 
+void shell(const char *command)
+{
+	/* NOLINTNEXTLINE(cert-env33-c): the commands stand in this program */
+	if (system(command) != 0)
+		errx(1, "%s", command);
+}
+
 char *filled(char ch, size_t n)
 {
 	char *s = malloc(n + 1);

@@ -15,6 +15,7 @@ void section(const char *name);
 void note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void show(const char *path); /* what path is, without following a link */
 void put(const char *path, const char *text);
+void shell(const char *command); /* must succeed */
 char *filled(char ch, size_t n); /* owned by the caller */
 
 /* Runs fn as this user, with his groups, in a process of its own. */

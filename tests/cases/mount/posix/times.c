@@ -132,8 +132,7 @@ static bool same(const struct timespec *a, const struct timespec *b)
 
 static void set_up(void)
 {
-	if (system("rm -rf t u && mkdir t u t/e") != 0)
-		abort();
+	shell("rm -rf t u && mkdir t u t/e");
 	put("t/f", "content");
 	put("t/have", "have");
 	put("u/o", "other");

@@ -323,8 +323,7 @@ static void sticky(void)
 {
 	section("sticky");
 	for (unsigned owner = 0; owner < 3; owner++) {
-		if (system("rm -rf sticky open && mkdir sticky open sticky/bob-dir") != 0)
-			abort();
+		shell("rm -rf sticky open && mkdir sticky open sticky/bob-dir");
 		put("sticky/ann", "a");
 		put("sticky/bob", "b");
 		put("sticky/eve", "e");
