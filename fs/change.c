@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/xattr.h>
-#include <unistd.h>
 
 #include "fs/again.h"
 #include "fs/coherence.h"
@@ -16,7 +15,6 @@
 #include "fs/repos.h"
 #include "manager/base/cleanup.h"
 #include "manager/base/log.h"
-#include "manager/base/path.h"
 #include "manager/base/stop_point.h"
 
 static enum mutation_op op_of(const struct change *c)
@@ -28,10 +26,10 @@ static enum mutation_op op_of(const struct change *c)
 	case CHANGE_WRITE:
 		return c->flags & O_APPEND ? MUTATION_APPEND : MUTATION_WRITE;
 	case CHANGE_SETATTR:
-		return c->to_set & FUSE_SET_ATTR_SIZE                        ? MUTATION_TRUNCATE
-		       : c->to_set & FUSE_SET_ATTR_MODE                      ? MUTATION_CHMOD
-		       : c->to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID) ? MUTATION_CHOWN
-									     : MUTATION_UTIMENS;
+		return c->to_set & FUSE_SET_ATTR_SIZE   ? MUTATION_TRUNCATE
+		       : c->to_set & FUSE_SET_ATTR_MODE ? MUTATION_CHMOD
+		       : change_is_chown(c->to_set)     ? MUTATION_CHOWN
+							: MUTATION_UTIMENS;
 	case CHANGE_UNLINK:
 		return MUTATION_UNLINK;
 	case CHANGE_RMDIR:
@@ -80,87 +78,6 @@ static void count_waiting(const struct change *c, int add)
 		atomic_fetch_add(&c->node2->waiting, (uint16_t)add);
 }
 
-static int join(char *buf, const char *dir, const char *name)
-{
-	int len = snprintf(buf, PATH_MAX, "%s%s%s", dir, *dir && *name ? "/" : "", name);
-	return len >= PATH_MAX ? -ENAMETOOLONG : 0;
-}
-
-/*
- * Below the root, as the descriptor of n says it. -ENOENT when the name that it was opened by is gone: a
- * hard link may have others. -ENAMETOOLONG when the real path is longer than the kernel tells.
- */
-static int path_by_fd(struct overlay *o, struct node *n, char *buf)
-{
-	static const char deleted[] = " (deleted)";
-	const size_t tail = sizeof(deleted) - 1;
-	struct repos_entry *re = repos_at(o->repos, n->repo);
-	char proc[40], real[PATH_MAX];
-	const char *rel = NULL;
-	struct fd_hold h;
-	buf[0] = '\0';
-	int rc = re ? fds_path(o->fds, n, &h) : -ESTALE;
-	if (rc < 0)
-		return rc;
-	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", h.fd);
-	ssize_t len = readlink(proc, real, sizeof(real) - 1);
-	rc = -errno;
-	fds_put(o->fds, &h);
-	if (len < 0)
-		return rc;
-	real[len] = '\0';
-	if ((size_t)len > tail && strcmp(real + len - tail, deleted) == 0)
-		return -ENOENT;
-	return path_below(re->info->root, real, &rel) ? join(buf, rel, "") : -ESTALE;
-}
-
-/* A name that n has at this moment. */
-static bool name_now(struct overlay *o, struct node *n, struct node **dir, char name[NODE_NAME_MAX])
-{
-	struct fd_hold h;
-	struct lookup_stat ls;
-	for (unsigned i = 0; node_name_nth(o->nodes, n, i, dir, name); i++) {
-		if ((*dir)->index == NODE_ROOT_ID || fds_path(o->fds, *dir, &h) < 0)
-			continue;
-		int rc = lookup_statx(h.fd, name, &ls);
-		fds_put(o->fds, &h);
-		if (rc == 0 && ls.st.st_ino == n->ino && ls.st.st_dev == node_dev(o->nodes, n))
-			return true;
-	}
-	return false;
-}
-
-/* By the names that we know of, upwards to a directory whose descriptor can say where it is. */
-static int path_by_names(struct overlay *o, struct node *n, char *buf)
-{
-	char below[PATH_MAX], name[NODE_NAME_MAX], dir[PATH_MAX];
-	size_t at = sizeof(below) - 1;
-	int rc;
-	below[at] = '\0';
-	do {
-		if (!name_now(o, n, &n, name))
-			return -ESTALE;
-		size_t len = strlen(name), slash = below[at] != '\0';
-		if (at < len + slash)
-			return -ENAMETOOLONG;
-		if (slash)
-			below[--at] = '/';
-		at -= len;
-		memcpy(below + at, name, len);
-		rc = path_by_fd(o, n, dir);
-	} while (rc == -ENAMETOOLONG);
-	return rc < 0 ? rc : join(buf, dir, below + at);
-}
-
-int change_path(struct overlay *o, struct node *n, const char *name, char *buf)
-{
-	char own[PATH_MAX];
-	int rc = path_by_fd(o, n, own);
-	if (rc == -ENOENT || rc == -ENAMETOOLONG)
-		rc = path_by_names(o, n, own);
-	return rc < 0 ? rc : join(buf, own, name ? name : "");
-}
-
 void change_begin_content(struct change *c, struct node *n, uint64_t now)
 {
 	uint32_t doubtful = NODE_CONTENDED | NODE_DROPPED;
@@ -182,24 +99,13 @@ void change_name_removed(struct overlay *o, struct node *dir, const char *name)
 	struct lookup_stat ls;
 	coherence_own_removal(o, dir, name);
 	struct node *n = node_name_drop(o->nodes, dir, name, &last);
-	if (!n || !(n->flags & NODE_REG) || !fds_path_cached(o->fds, n, &h))
+	if (!n || !fds_path_cached(o->fds, n, &h))
 		return;
 	if (lookup_statx(h.fd, "", &ls) == 0) {
 		if (ls.st.st_nlink == 0)
 			atomic_fetch_or(&n->flags, NODE_UNLINKED);
 	}
 	fds_put(o->fds, &h);
-}
-
-void change_keep_reachable(struct overlay *o, struct node *dir, const char *name)
-{
-	struct fd_hold h;
-	struct node *n = node_name_find(o->nodes, dir, name, NULL);
-	if (!n)
-		return;
-	if (n->flags & NODE_REG && fds_path(o->fds, n, &h) == 0)
-		fds_put(o->fds, &h);
-	lookup_forget(o, node_id(n), 1);
 }
 
 static void moved_to(struct overlay *o, struct node *n, struct node *dir, const char *name)
@@ -586,6 +492,19 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 		run(&c);
 }
 
+/*
+ * chown(2) of nothing by somebody else than the owner, or the kernel's word that he is about to write, which
+ * looks the same: the set-id bits are not his to take by the one, and go with the write itself.
+ */
+static bool only_looks(struct change *c)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(c->req);
+	if (!change_is_chown(c->to_set) || c->to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID))
+		return false;
+	return ctx->uid != 0 && lookup_stat_node(c->o, c->node, &c->out.ls) == 0 &&
+	       c->out.ls.st.st_uid != ctx->uid;
+}
+
 static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 		       struct fuse_file_info *fi)
 {
@@ -594,7 +513,11 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 			   .to_set = to_set,
 			   .handle = change_handle_of(overlay_of(req), fi)};
 	c.kill_suidgid = fuse_req_ctx(req)->uid != 0;
-	if (start(&c, req, ino, 0))
+	if (!start(&c, req, ino, 0))
+		return;
+	if (only_looks(&c))
+		reply(&c, 0);
+	else
 		run(&c);
 }
 
@@ -673,6 +596,7 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, of
 			   .length = length,
 			   .flags = mode,
 			   .handle = change_handle_of(overlay_of(req), fi)};
+	c.kill_suidgid = fuse_req_ctx(req)->uid != 0;
 	if (start(&c, req, ino, 0))
 		run(&c);
 }

@@ -66,6 +66,14 @@ void change_handles_free(struct overlay *o);
 
 enum { CHANGE_STEPS = 4 }; /* a SETATTR may be chown, chmod, truncate and utimens at once */
 
+/* chown(2), also of nothing, which takes set-id bits and moves ctime: a SETATTR with nothing to set. */
+static inline bool change_is_chown(int to_set)
+{
+	const int others = FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_SIZE | FUSE_SET_ATTR_ATIME |
+			   FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME_NOW;
+	return to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID) || !(to_set & others);
+}
+
 struct change {
 	struct overlay *o;
 	fuse_req_t req;
@@ -142,6 +150,12 @@ void change_name_moved(struct change *c);
 
 /* What is called so may be removed now: keeps it reachable for programs that have it open. */
 void change_keep_reachable(struct overlay *o, struct node *dir, const char *name);
+
+/*
+ * Before a chmod: without root, who has the file open goes on reading and writing after one that forbids it.
+ * Not writing of a program, which could not be run as long as we can write it.
+ */
+void change_keep_for_openers(struct change *c);
 
 /* Makes the reply's entry of a name that this change made. */
 int change_entry(struct change *c, struct node *dir, const char *name);

@@ -1,6 +1,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -67,7 +68,10 @@ static bool add_real(struct reply *r, const struct dirent_raw *d)
 	if (fuse_add_direntry_plus(r->req, NULL, 0, d->name, NULL, 0) > r->size - r->len)
 		return false;
 	struct lookup_stat ls;
-	if (lookup_statx(r->fd, d->name, &ls) < 0)
+	int rc = lookup_statx(r->fd, d->name, &ls);
+	if (rc == -EACCES) /* a directory that may be read but not searched: its names only */
+		return add(r, d->name, &e, d->off);
+	if (rc < 0)
 		return true;
 	if (lookup_intern(r->o, r->dir, d->name, &ls, false, &e, NULL) < 0)
 		return true;
@@ -100,10 +104,13 @@ static int fill_real(struct reply *r, off_t off)
 static int open_dir(struct overlay *o, struct node *n)
 {
 	struct fd_hold h;
+	char proc[40];
 	int rc = fds_path(o->fds, n, &h);
 	if (rc < 0)
 		return rc;
-	int fd = openat(h.fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	/* Not by ".": that would take the right to search it. */
+	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", h.fd);
+	int fd = open(proc, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	rc = fd < 0 ? -errno : fd;
 	fds_put(o->fds, &h);
 	return rc;

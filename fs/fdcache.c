@@ -328,6 +328,25 @@ static struct slot *slot_alloc_locked(struct fdcache *c, int *evicted)
 	return NULL;
 }
 
+/*
+ * Whoever has a file open that has no name any more goes on, whatever its mode says by now, and nobody else
+ * can open it: so its mode gives way for a moment.
+ */
+static int open_nameless(int path_fd, const char *proc)
+{
+	struct lookup_stat ls;
+	int rc = lookup_statx(path_fd, "", &ls);
+	if (rc < 0 || ls.st.st_nlink || !S_ISREG(ls.st.st_mode))
+		return -EACCES;
+	const mode_t mode = ls.st.st_mode & 07777;
+	if (chmod(proc, mode | S_IRUSR | S_IWUSR) < 0)
+		return -EACCES;
+	int fd = open(proc, O_RDWR | O_CLOEXEC);
+	rc = fd < 0 ? -errno : fd;
+	(void)chmod(proc, mode);
+	return rc;
+}
+
 static int open_real(struct fdcache *c, struct node *n, enum fd_kind kind)
 {
 	struct fd_hold h;
@@ -341,6 +360,8 @@ static int open_real(struct fdcache *c, struct node *n, enum fd_kind kind)
 	if (fd < 0 && errno == EACCES && kind == FD_WRITE)
 		fd = open(proc, O_WRONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	rc = fd < 0 ? -errno : fd;
+	if (rc == -EACCES && n->flags & NODE_UNLINKED)
+		rc = open_nameless(h.fd, proc);
 	fds_put(c, &h);
 	return rc;
 }
@@ -428,12 +449,11 @@ int fds_open(struct fdcache *c, struct node *n, enum fd_kind kind, struct fd_hol
 	return open_kind(c, n, kind, false, h);
 }
 
-void fds_pin(struct fdcache *c, struct node *n)
+void fds_pin(struct fdcache *c, struct node *n, enum fd_kind kind)
 {
 	struct fd_hold h;
-	for (enum fd_kind kind = FD_READ; kind <= FD_WRITE; kind++)
-		if (open_kind(c, n, kind, true, &h) == 0)
-			fds_put(c, &h);
+	if (open_kind(c, n, kind, true, &h) == 0)
+		fds_put(c, &h);
 }
 
 void fds_give_write(struct fdcache *c, struct node *n, int fd)

@@ -60,9 +60,9 @@ void fds_give_write(struct fdcache *c, struct node *n, int fd);
 /* The program that created n has closed it: its write descriptor goes now, if nobody uses it. */
 void fds_close_write(struct fdcache *c, struct node *n);
 
-/* Keeps descriptors for reading and writing as far as they can be had now, until the node goes: before
- * a mode change that would forbid opening them later. At most half of the pool is kept so. */
-void fds_pin(struct fdcache *c, struct node *n);
+/* Keeps a descriptor of this kind, as far as it can be had now, until the node goes: before a mode change
+ * that would forbid opening it later. At most half of the pool is kept so. */
+void fds_pin(struct fdcache *c, struct node *n, enum fd_kind kind);
 
 /* Closes all that belongs to n; nobody else may be using it (it is dead). */
 void fds_drop(struct fdcache *c, struct node *n);

@@ -59,7 +59,7 @@ static void set_file(struct change *c, struct mutation *m)
 static bool build_setattr(struct change *c, struct steps *s, const char *path)
 {
 	struct mutation *m = NULL;
-	if (c->to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)) {
+	if (change_is_chown(c->to_set)) {
 		if (!(m = add_step(s, MUTATION_CHOWN, path)))
 			return false;
 		m->uid = c->to_set & FUSE_SET_ATTR_UID ? c->attr.st_uid : (uint32_t)-1;
@@ -152,8 +152,8 @@ static bool build_name(struct change *c, struct steps *s, const char *path, cons
 	}
 	m->mode = c->kind == CHANGE_MKNOD ? c->mode : c->mode & 07777;
 	m->rdev = c->rdev;
-	if (c->kind == CHANGE_CREATE)
-		m->flags = (uint32_t)c->flags & (O_EXCL | O_TRUNC);
+	if (c->kind == CHANGE_CREATE) /* of what is there already: home.c, open_new() */
+		m->flags = O_EXCL;
 	if (c->kind == CHANGE_RENAME)
 		m->flags = (uint32_t)c->flags;
 	if (c->kind == CHANGE_SYMLINK)
@@ -240,6 +240,8 @@ static void on_done(void *arg, int error, const struct mutation_answer *a,
 	c->pass = *pass;
 	if (c->error == 0)
 		c->error = error ? error : -a->error;
+	if (c->kind == CHANGE_CREATE && c->error == -EEXIST && !(c->flags & O_EXCL))
+		c->error = -ESTALE;
 	bool last = ++c->steps_done == c->n_steps;
 	pthread_mutex_unlock(&c->lock);
 	if (c->error == 0 &&
@@ -255,10 +257,6 @@ void foreign_submit(struct change *c)
 {
 	struct steps s = {.n = 0};
 	int rc = build(c, &s);
-	if (rc == 0 && s.n == 0) { /* a SETATTR of nothing that we keep, such as ctime alone */
-		change_finish(c, lookup_stat_node(c->o, c->node, &c->out.ls));
-		return;
-	}
 	if (rc < 0) {
 		for (unsigned i = 0; i < s.n; i++)
 			mutation_free(s.m[i]);
@@ -266,10 +264,12 @@ void foreign_submit(struct change *c)
 		return;
 	}
 	again_begin_foreign(c);
-	if (c->kind == CHANGE_UNLINK)
+	if (c->kind == CHANGE_UNLINK || c->kind == CHANGE_RMDIR)
 		change_keep_reachable(c->o, c->node, c->name);
 	else if (c->kind == CHANGE_RENAME)
 		change_keep_reachable(c->o, c->node2, c->name2);
+	if (c->kind == CHANGE_SETATTR && c->to_set & FUSE_SET_ATTR_MODE)
+		change_keep_for_openers(c);
 	/* on_done() may run before this is over: it waits for the lock, then for the last step. */
 	pthread_mutex_lock(&c->lock);
 	for (unsigned i = 0; i < s.n; i++) {

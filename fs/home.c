@@ -40,14 +40,15 @@ static void become_caller(struct change *c, struct creds *saved)
 		creds_become(saved, ctx->uid, ctx->gid);
 }
 
+/*
+ * A file that somebody made outside a moment ago is not opened here, with our rights instead of the caller's:
+ * ESTALE makes the kernel look again, and then judge and open what is there by itself.
+ */
 static int open_new(struct change *c, int dir)
 {
-	int extra = c->flags & (O_EXCL | O_TRUNC);
-	int fd = openat(dir, c->name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | extra, c->mode);
-	if (fd < 0 && errno == EACCES) /* it was there already, and may not be read or written */
-		fd = openat(dir, c->name,
-			    (c->flags & O_ACCMODE) | O_CREAT | O_NOFOLLOW | O_CLOEXEC | extra,
-			    c->mode);
+	int fd = openat(dir, c->name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, c->mode);
+	if (fd < 0 && errno == EEXIST && !(c->flags & O_EXCL))
+		return -ESTALE;
 	return fd < 0 ? -errno : fd;
 }
 
@@ -213,14 +214,10 @@ static int apply_link(struct change *c, int fd)
 /* Root keeps setuid and setgid bits when it writes; the caller may not. */
 static void drop_suid(struct change *c, int fd)
 {
+	const struct fuse_ctx *ctx = fuse_req_ctx(c->req);
 	struct stat st;
-	if (!c->o->privileged || !c->kill_suidgid || fstat(fd, &st) < 0)
-		return;
-	mode_t drop = st.st_mode & S_ISUID;
-	if ((st.st_mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP))
-		drop |= S_ISGID;
-	if (drop)
-		(void)fchmod(fd, st.st_mode & 07777 & ~drop);
+	if (c->o->privileged && c->kill_suidgid && fstat(fd, &st) == 0)
+		(void)creds_drop_suid(fd, &st, ctx->pid, ctx->gid);
 }
 
 /* The handle's descriptor, else one of the cache: then h holds it (h->fd was -1). Negative errno. */
@@ -315,9 +312,7 @@ static int set_times(struct change *c, int fd)
 
 static int set_mode(struct change *c, int fd)
 {
-	/* Programs that have it open go on reading and writing. */
-	if (!c->o->privileged && (c->attr.st_mode & 0600) != 0600 && c->node->flags & NODE_REG)
-		fds_pin(c->o->fds, c->node);
+	change_keep_for_openers(c);
 	return chmod(proc_path(fd).text, c->attr.st_mode & 07777) < 0 ? -errno : 0;
 }
 
@@ -325,6 +320,7 @@ static int set_owner(struct change *c, int fd)
 {
 	uid_t uid = c->to_set & FUSE_SET_ATTR_UID ? c->attr.st_uid : (uid_t)-1;
 	gid_t gid = c->to_set & FUSE_SET_ATTR_GID ? c->attr.st_gid : (gid_t)-1;
+	drop_suid(c, fd);
 	return fchownat(fd, "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
 }
 
@@ -334,7 +330,7 @@ static int apply_setattr(struct change *c, int fd)
 	if (rc < 0)
 		return rc;
 	change_begin_content(c, c->node, c->out.ls.stamp);
-	if (c->to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID))
+	if (change_is_chown(c->to_set))
 		rc = set_owner(c, fd);
 	if (rc == 0 && c->to_set & FUSE_SET_ATTR_MODE)
 		rc = set_mode(c, fd);
@@ -374,6 +370,7 @@ static int apply_fallocate(struct change *c)
 		change_begin_content(c, c->node, ls.stamp);
 	if (c->intent && c->intent->size < 0)
 		c->intent->size = fstat(fd, &before) == 0 ? before.st_size : -1;
+	drop_suid(c, fd);
 	rc = fallocate(fd, c->flags, c->off, c->length) < 0 ? -errno : 0;
 	if (lookup_statx(fd, "", &ls) == 0)
 		change_end_content(c, c->node, ls.stamp);

@@ -97,15 +97,17 @@ void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse
 	struct overlay *o = overlay_of(req);
 	struct fd_hold h;
 	struct node *n = ino & CONTROL_BIT ? NULL : node_get(o->nodes, ino);
-	int rc = n ? fds_open(o->fds, n, FD_READ, &h) : -ESTALE;
+	int made = change_made_fd(o, fi);
+	int rc = !n ? -ESTALE : made >= 0 ? 0 : fds_open(o->fds, n, FD_READ, &h);
 	if (rc < 0) {
 		reply_err(req, rc);
 		return;
 	}
 	/* The position of the shared descriptor means nothing: every read gives its own. */
-	off_t pos = lseek(h.fd, off, whence);
+	off_t pos = lseek(made >= 0 ? made : h.fd, off, whence);
 	rc = pos < 0 ? -errno : 0;
-	fds_put(o->fds, &h);
+	if (made < 0)
+		fds_put(o->fds, &h);
 	if (rc < 0)
 		reply_err(req, rc);
 	else

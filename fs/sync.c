@@ -7,11 +7,13 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "fs/change.h"
 #include "fs/invalidate.h"
 #include "fs/lookup.h"
+#include "fs/repos.h"
 #include "manager/base/cleanup.h"
 
 struct sync_job {
@@ -19,6 +21,7 @@ struct sync_job {
 	fuse_req_t req;
 	struct fd_hold h; /* node NULL: fd is a copy of a handle's */
 	int datasync;
+	bool whole;      /* fd is of another file: its whole file system is synced */
 	fuse_ino_t drop; /* nodeid: nothing to sync, the toucher asks */
 };
 
@@ -29,6 +32,8 @@ static void *sync_work(void *arg)
 	int rc = 0;
 	if (j->drop)
 		invalidate_now(o, j->drop);
+	else if (j->whole)
+		rc = syncfs(j->h.fd) < 0 ? -errno : 0;
 	else
 		rc = (j->datasync ? fdatasync(j->h.fd) : fsync(j->h.fd)) < 0 ? -errno : 0;
 	if (j->h.node)
@@ -41,8 +46,23 @@ static void *sync_work(void *arg)
 	return NULL;
 }
 
-static int open_to_sync(struct overlay *o, struct node *n, int made, struct fd_hold *h)
+/* For a file that its maker alone may still use, and only his gateway has open: the root of its repo. */
+static int open_root(struct overlay *o, struct node *n, struct fd_hold *h)
 {
+	const struct repos_entry *re = repos_at(o->repos, n->repo);
+	struct stat st;
+	if (!re)
+		return -EACCES;
+	CLEANUP(closep) int fd = open(re->info->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0 || st.st_dev != node_dev(o->nodes, n))
+		return -EACCES;
+	*h = (struct fd_hold){.fd = steal_fd(&fd)};
+	return 0;
+}
+
+static int open_to_sync(struct overlay *o, struct node *n, int made, struct sync_job *j)
+{
+	struct fd_hold *h = &j->h;
 	if (made >= 0) {
 		*h = (struct fd_hold){.fd = fcntl(made, F_DUPFD_CLOEXEC, 0)};
 		return h->fd < 0 ? -errno : 0;
@@ -50,6 +70,10 @@ static int open_to_sync(struct overlay *o, struct node *n, int made, struct fd_h
 	int rc = fds_open(o->fds, n, FD_READ, h);
 	if (rc == -EACCES || rc == -EPERM) /* a file that may be written but not read */
 		rc = fds_open(o->fds, n, FD_WRITE, h);
+	if (rc == -EACCES || rc == -EPERM) {
+		j->whole = true;
+		rc = open_root(o, n, h);
+	}
 	return rc;
 }
 
@@ -68,7 +92,7 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_inf
 		j->drop = ino;
 		j->h.fd = -1;
 	} else if (j) {
-		rc = open_to_sync(o, n, change_made_fd(o, fi), &j->h);
+		rc = open_to_sync(o, n, change_made_fd(o, fi), j);
 	}
 	if (rc < 0) {
 		free(j);

@@ -154,7 +154,11 @@ int gateway_apply_reader(struct gateway_apply *a, const char *path, uint64_t dev
 	*owned = !k;
 	if (k)
 		return k->fd;
-	CLEANUP(closep) int fd = open_beneath(a, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+	/* Nobody has read it, so its atime stays, as far as that is ours to say. */
+	const int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK;
+	CLEANUP(closep) int fd = open_beneath(a, path, flags | O_NOATIME);
+	if (fd == -EPERM)
+		fd = open_beneath(a, path, flags);
 	if (fd < 0)
 		return fd;
 	if (fstat(fd, &st) < 0)
@@ -432,6 +436,25 @@ static int do_change(const struct mutation *m, const struct gateway_target *t)
 	}
 }
 
+/*
+ * Who has the file open for writing goes on when its mode no longer lets him open it: without root we need a
+ * descriptor for that, too. Not of a program, which could not be run as long as we have one.
+ */
+static void keep_for_writers(struct gateway_apply *a, const struct mutation *m,
+			     const struct gateway_target *t)
+{
+	char buf[32];
+	if (m->op != MUTATION_CHMOD || geteuid() == 0 || !S_ISREG(t->st.st_mode) ||
+	    m->mode & (S_IWUSR | S_IXUSR | S_IXGRP | S_IXOTH) ||
+	    kept_find(a, t->st.st_dev, t->st.st_ino))
+		return;
+	int fd = open(fd_path(t->fd, buf), O_RDWR | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		fd = open(fd_path(t->fd, buf), O_WRONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd >= 0)
+		kept_add(a, &t->st, fd);
+}
+
 /* The stat after the change. That it cannot be had is no failure of the change. */
 static void fill_attr(const struct mutation *m, const struct gateway_target *t,
 		      struct mutation_answer *answer)
@@ -448,10 +471,22 @@ static void fill_attr(const struct mutation *m, const struct gateway_target *t,
 	answer->has_attr = r == 0;
 }
 
+/* What the kernel does by itself, had the actor made the change. */
+static void drop_suid(const struct mutation *m, const struct gateway_target *t)
+{
+	bool changes = m->op == MUTATION_WRITE || m->op == MUTATION_APPEND ||
+		       m->op == MUTATION_TRUNCATE || m->op == MUTATION_FALLOCATE ||
+		       m->op == MUTATION_CHOWN;
+	if (changes && m->actor.uid != 0 && m->actor.pid)
+		(void)creds_drop_suid(t->fd, &t->st, m->actor.pid, m->actor.gid);
+}
+
 int gateway_apply_commit(struct gateway_apply *a, const struct mutation *m,
 			 struct gateway_target *t, struct mutation_answer *answer, struct err *e)
 {
 	int r;
+	drop_suid(m, t);
+	keep_for_writers(a, m, t);
 	if (m->op == MUTATION_CREATE)
 		r = do_create(a, m, t, answer);
 	else if (m->op == MUTATION_WRITE)

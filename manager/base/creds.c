@@ -1,17 +1,24 @@
 #include "manager/base/creds.h"
 
+#include <errno.h>
 #include <linux/capability.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/fsuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "manager/base/cleanup.h"
+#include "manager/base/proc.h"
+
 /*
- * Of what the kernel takes away when the file system uid leaves 0, all but CAP_FSETID: without it a
- * write clears set-user-id bits as it would for the caller himself.
+ * What the kernel takes away when the file system uid leaves 0. CAP_FSETID too: whether a new file may
+ * have its set-group-id bit was judged in the mount by who the caller is, with his groups; we are in none.
  */
-static const int kept[] = {CAP_CHOWN,           CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER,
-			   CAP_LINUX_IMMUTABLE, CAP_MKNOD,        CAP_MAC_OVERRIDE};
+static const int kept[] = {CAP_CHOWN,  CAP_DAC_OVERRIDE,    CAP_DAC_READ_SEARCH, CAP_FOWNER,
+			   CAP_FSETID, CAP_LINUX_IMMUTABLE, CAP_MKNOD,           CAP_MAC_OVERRIDE};
 
 /* By the raw system calls: they act on the calling thread alone. */
 static void raise_kept(void)
@@ -50,4 +57,32 @@ void creds_restore(const struct creds *saved)
 	if (setfsuid(saved->uid) == 0 && saved->uid != 0)
 		raise_kept(); /* the end of becoming root while being somebody else */
 	setfsgid(saved->gid);
+}
+
+static bool in_group(pid_t pid, gid_t gid, gid_t wanted)
+{
+	CLEANUP(freep) gid_t *groups = NULL;
+	size_t n = 0;
+	if (gid == wanted)
+		return true;
+	if (proc_groups(pid, &groups, &n) < 0)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (groups[i] == wanted)
+			return true;
+	return false;
+}
+
+int creds_drop_suid(int fd, const struct stat *st, pid_t pid, gid_t gid)
+{
+	char proc[40];
+	mode_t drop = st->st_mode & S_ISUID;
+	if (geteuid() != 0 || !S_ISREG(st->st_mode))
+		return 0;
+	if (st->st_mode & S_ISGID && (st->st_mode & S_IXGRP || !in_group(pid, gid, st->st_gid)))
+		drop |= S_ISGID;
+	if (!drop)
+		return 0;
+	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd);
+	return chmod(proc, st->st_mode & 07777 & ~drop) < 0 ? -errno : 0;
 }

@@ -32,21 +32,45 @@ static void what_root_makes_for_somebody_belongs_to_him(void **state)
 	assert_int_equal(st.st_gid, 0);
 }
 
-static void a_write_for_somebody_clears_set_user_id(void **state)
+static mode_t after_drop(int fd, mode_t mode, gid_t gid)
+{
+	struct stat st;
+	assert_int_equal(fchmod(fd, mode), 0);
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(creds_drop_suid(fd, &st, getpid(), gid), 0);
+	assert_int_equal(fstat(fd, &st), 0);
+	return st.st_mode & 07777;
+}
+
+static void a_change_by_somebody_takes_the_set_id_bits(void **state)
 {
 	struct tmp *t = *state;
 	if (geteuid() != 0)
 		skip();
 	CLEANUP(closep) int fd = openat(t->dir, "f", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-	assert_int_equal(fchmod(fd, 04755), 0);
+	assert_int_equal(fchown(fd, 0, 65000), 0);
+	assert_int_equal(after_drop(fd, 04755, 65534), 0755);
+	assert_int_equal(after_drop(fd, 06755, 65000), 0755);
+	assert_int_equal(after_drop(fd, 02644, 65534), 0644);
+	assert_int_equal(after_drop(fd, 02644, 65000), 02644);
+	assert_int_equal(after_drop(fd, 01666, 65534), 01666);
+}
+
+static void a_new_file_keeps_its_set_group_id_bit(void **state)
+{
+	struct tmp *t = *state;
+	if (geteuid() != 0)
+		skip();
 	struct creds saved;
-	creds_become(&saved, 65534, 65534);
-	int r = file_write_all(fd, "x", 1);
-	creds_restore(&saved);
-	assert_int_equal(r, 0);
 	struct stat st;
+	assert_int_equal(fchown(t->dir, 0, 65000), 0);
+	assert_int_equal(fchmod(t->dir, 02777), 0);
+	creds_become(&saved, 65534, 65534);
+	CLEANUP(closep) int fd = openat(t->dir, "f", O_WRONLY | O_CREAT | O_CLOEXEC, 02770);
+	creds_restore(&saved);
 	assert_int_equal(fstat(fd, &st), 0);
-	assert_int_equal(st.st_mode & 07777, 0755);
+	assert_int_equal(st.st_gid, 65000);
+	assert_int_equal(st.st_mode & 07777 & ~022, 02770 & ~022);
 }
 
 static void *make_as_root(void *arg)
@@ -123,7 +147,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		tmp_test(what_root_makes_for_somebody_belongs_to_him),
-		tmp_test(a_write_for_somebody_clears_set_user_id),
+		tmp_test(a_change_by_somebody_takes_the_set_id_bits),
+		tmp_test(a_new_file_keeps_its_set_group_id_bit),
 		tmp_test(no_other_thread_is_touched),
 		tmp_test(becoming_root_again_inside_is_undone_in_order),
 		cmocka_unit_test(without_root_becoming_does_nothing),

@@ -271,7 +271,8 @@ static void a_pinned_file_can_be_written_after_its_mode_forbids_it(void **state)
 	struct world *w = *state;
 	struct node *n = file(w, "f");
 	struct fd_hold h;
-	fds_pin(w->fds, n);
+	fds_pin(w->fds, n, FD_READ);
+	fds_pin(w->fds, n, FD_WRITE);
 	assert_int_equal(fchmodat(w->tmp->dir, "f", 0, 0), 0);
 	fds_expire(w->fds, UINT64_MAX);
 	push_out(w);
@@ -289,7 +290,8 @@ static void pins_leave_half_of_the_pool_to_the_others(void **state)
 	char name[16];
 	for (int i = 0; i < 2 * SLOTS; i++) {
 		snprintf(name, sizeof(name), "f%d", i);
-		fds_pin(w->fds, file(w, name));
+		fds_pin(w->fds, file(w, name), FD_READ);
+		fds_pin(w->fds, file(w, name), FD_WRITE);
 	}
 	struct node *n = file(w, "other");
 	struct fd_hold h;
