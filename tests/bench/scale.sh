@@ -37,7 +37,7 @@ point() {
 	mkdir -p "$T/r/r1/new"
 	create=$(at_home rrm-workload create new 1000 0)
 	remove=$(at_home rrm-workload remove new 1000)
-	pid=$(jq .pid "$RRM_HOME/mount.json")
+	pid=$(jq .server "$RRM_HOME/mount.json")
 	rss=$(awk '/^VmRSS/ { print $2 }' "/proc/$pid/status")
 	nodes=$(jq .nodes "$T/m/.rrm/stats")
 	rrm-mount -u "$T/m"

@@ -24,11 +24,11 @@ stopped_at() {
 : >"$T/p/epoch-written"
 in_repo a rrm lock b -- sh -c 'echo $PPID >"$1"; echo late >../b/late' sh "$T/x/holder" &
 job=$!
-eq "$(stopped_at epoch-written)" "$mount_pid" 'who stopped'
+eq "$(stopped_at epoch-written)" "$(server_pid)" 'who stopped'
 kill -9 "$(cat "$T/x/holder")"
 echo newer | check rrm write b/newer
 refuse test -e "$R/b/late"
-kill -CONT "$mount_pid"
+kill -CONT "$(server_pid)"
 wait_until "[ -s '$R/b/late' ]" 30
 wait "$job" || true # rrm lock was killed; what it ran goes on
 check rrm stop b >/dev/null

@@ -7,6 +7,6 @@
 make_repo a
 make_repo b
 start_mount
-check python3 "$case_dir/inject.py" "$M" "$R" "$(state_dir b)" "$mount_pid"
+check python3 "$case_dir/inject.py" "$M" "$R" "$(state_dir b)" "$(server_pid)"
 check rrm log b --verify >/dev/null
 stop_mount

@@ -9,15 +9,16 @@ make_repo a
 make_repo b
 n=100
 start_mount
+server=$(server_pid)
 
 # traced CMD...: runs CMD at home in a; the requests of that are in $T/requests, one line `NAME COUNT` each, and
 # the system calls that name a file of a repository in $T/calls, likewise.
 traced() {
 	rm -f "$T/trace"
-	strace -f -y -s 0 -o "$T/trace" -p "$mount_pid" >/dev/null 2>"$T/strace.err" &
+	strace -f -y -s 0 -o "$T/trace" -p "$server" >/dev/null 2>"$T/strace.err" &
 	tracer=$!
 	# every thread of it
-	wait_until '! grep -qs "^TracerPid:.0$" "/proc/$mount_pid"/task/*/status'
+	wait_until '! grep -qs "^TracerPid:.0$" "/proc/$server"/task/*/status'
 	fuse_requests >"$T/before"
 	in_repo a "$@" >/dev/null
 	fuse_requests >"$T/after"
@@ -75,7 +76,7 @@ costs 'mkdir' 'LOOKUP=1 MKDIR=1 GETATTR=1' 'mkdirat=1 openat=2 statx=5'
 traced python3 -c "
 import os
 for i in range($n): os.rmdir('d/d%d' % i)"
-costs 'rmdir' 'RMDIR=1 GETATTR=1 FORGET=1' 'unlinkat=1 close=1 statx=1'
+costs 'rmdir' 'RMDIR=1 GETATTR=1 FORGET=1' 'unlinkat=1 close=1 statx=2'
 traced python3 -c "
 import os
 for i in range($n): os.chmod('d/g%d' % i, 0o600)"

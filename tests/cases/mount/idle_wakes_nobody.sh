@@ -26,7 +26,7 @@ woken() {
 	awk 'NR == FNR { n[$1] = $2; next } { sum += $2 - n[$1] } END { print sum + 0 }' "$T/w0" "$T/w1"
 }
 eq "$(for p in $(pids_of_case); do cat "/proc/$p/comm"; done | grep -c -e rrm-mount -e rrm-touch -e rrm-supervise \
-	-e rrm-backend)" 4 'processes that are looked at'
+	-e rrm-backend)" 5 'processes that are looked at'
 # What was cached for what was just done ends within seconds (turns, write descriptors, threads with nothing to do).
 i=0
 until [ "$(woken 4)" -le 4 ]; do

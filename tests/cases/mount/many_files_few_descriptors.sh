@@ -24,8 +24,9 @@ wait
 # shellcheck disable=SC3045 # dash and bash have it
 ulimit -n 4096
 start_mount
+server=$(server_pid)
 rss() {
-	awk '/^VmRSS/ { print $2 * 1024 }' "/proc/$mount_pid/status"
+	awk '/^VmRSS/ { print $2 * 1024 }' "/proc/$server/status"
 }
 stat_of() {
 	jq ".$1" "$M/.rrm/stats"
@@ -34,7 +35,7 @@ before=$(rss)
 nodes=$(stat_of nodes)
 bytes=$(stat_of node_bytes)
 eq "$(in_repo a find many -type f -size -2 -name 'file*' | wc -l)" "$many" 'files that a walk finds'
-[ "$(find "/proc/$mount_pid/fd" -type l | wc -l)" -lt 4096 ] || die 'too many descriptors'
+[ "$(find "/proc/$server/fd" -type l | wc -l)" -lt 4096 ] || die 'too many descriptors'
 nodes=$(($(stat_of nodes) - nodes))
 bytes=$(($(stat_of node_bytes) - bytes))
 after=$(rss)

@@ -5,6 +5,7 @@
 make_repo a
 make_repo b
 start_mount
+server=$(server_pid)
 check in_repo a mkdir ../b/warm
 rrm lock b -- sh -c ": >'$T/held'; while ! [ -e '$T/go' ]; do sleep 0.01; done" &
 holder=$!
@@ -14,7 +15,7 @@ waiter=$!
 wait_until "jq -e '.waiters | length > 0' '$(state_dir b)/writer.json' >/dev/null 2>&1"
 # The thread that is in fcntl(F_OFD_SETLKW), 38.
 sleeper() {
-	grep -lE '^[0-9]+ 0x[0-9a-f]+ 0x26 ' /proc/"$mount_pid"/task/*/syscall 2>/dev/null | cut -d/ -f5
+	grep -lE '^[0-9]+ 0x[0-9a-f]+ 0x26 ' /proc/"$server"/task/*/syscall 2>/dev/null | cut -d/ -f5
 }
 wait_until '[ -n "$(sleeper)" ]'
 tid=$(sleeper)
@@ -22,11 +23,11 @@ eq "$(echo "$tid" | wc -l)" 1 'threads that wait for the lock'
 switches() {
 	cat "$@" | awk '/ctxt_switches/ { s += $2 } END { print s }'
 }
-of_sleeper=$(switches "/proc/$mount_pid/task/$tid/status")
-of_all=$(switches "/proc/$mount_pid"/task/*/status)
+of_sleeper=$(switches "/proc/$server/task/$tid/status")
+of_all=$(switches "/proc/$server"/task/*/status)
 sleep 2
-eq "$(switches "/proc/$mount_pid/task/$tid/status")" "$of_sleeper" 'times that it woke in two seconds'
-of_all=$(($(switches "/proc/$mount_pid"/task/*/status) - of_all))
+eq "$(switches "/proc/$server/task/$tid/status")" "$of_sleeper" 'times that it woke in two seconds'
+of_all=$(($(switches "/proc/$server"/task/*/status) - of_all))
 echo "all threads of rrm-mount woke $of_all times in two seconds"
 [ "$of_all" -le 400 ] || die 'rrm-mount does not sleep'
 : >"$T/go"

@@ -238,6 +238,13 @@ def check_order(what, changes):
             earliest = (c.ended, key)
 
 
+def began(piece, repo, changes):
+    """Whether it is the beginning of a first line, of a block whose writer was killed in it (the kernel may send one write
+    in parts) or got an error."""
+    return any(k[0] == "append" and k[3] == repo and c.fate != "ok" and (b"<%s %d " % (k[1].encode(), k[2])).startswith(piece)
+               for k, c in changes.items())
+
+
 def blocks(repo, changes):
     """The log as [key]; every byte belongs to a whole block, or to one whose writer was killed in it or got an error."""
     data = open(f"{real}/{repo}/d/log", "rb").read()
@@ -255,7 +262,7 @@ def blocks(repo, changes):
                 continue
         after = data.find(b"<w", at + 1)
         after = len(data) if after < 0 else after
-        if key not in changes or changes[key].fate == "ok":
+        if not (began(data[at:after], repo, changes) if key is None else key in changes and changes[key].fate != "ok"):
             bad(f"{repo}/log: torn at byte {at} of {len(data)}, {after - at} bytes until the next: "
                 f"{data[at:at + 40]!r}...{data[after - 20:after + 30]!r}")
         at = after
