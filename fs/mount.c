@@ -515,14 +515,13 @@ static int serve(struct overlay *o, struct err *e)
 	else /* a successor does it when it serves: it takes as long as a disk takes */
 		rc = mountstate_write(o->config, o->mountpoint, o->estate->guard, e);
 	if (rc == 0)
-		rc = loop_run(o, worker_count());
+		rc = loop_run(o, o->uring ? 2 : worker_count());
 	if (o->handover) { /* what waits stays with the kernel, which gives it to the next */
 		pthread_join(thread, NULL);
 		o->recheck = recheck_free(o->recheck);
 		o->estate->phase = ESTATE_HANDOVER;
 		_exit(0);
 	}
-	rc = loop_run(o, o->uring ? 2 : worker_count());
 	pthread_kill(thread, SIGUSR1);
 	pthread_join(thread, NULL);
 	mountstate_clear(o->config, o->estate->guard);
