@@ -148,8 +148,12 @@ static void inheritable(bool yes)
 	const struct dirent *ent;
 	while (d && (ent = readdir(d))) {
 		int fd = (int)strtol(ent->d_name, NULL, 10);
-		if (fd > STDERR_FILENO && fd != dirfd(d))
-			fcntl(fd, F_SETFD, 0);
+		if (fd <= STDERR_FILENO || fd == dirfd(d))
+			continue;
+		fcntl(fd, F_SETFD, 0);
+		/* A thread of the dead server that hangs in the kernel until its successor answers
+		 * keeps the descriptors that we share now; the successor needs its locks. */
+		fcntl(fd, F_OFD_SETLK, &(struct flock){.l_type = F_UNLCK, .l_whence = SEEK_SET});
 	}
 }
 

@@ -81,7 +81,7 @@ static void put_entry(const struct tree *t, int dir, const char *name, const str
 	char target[PATH_MAX];
 	fprintf(t->out, " %o links %lu %u:%u", st->st_mode, (unsigned long)st->st_nlink, st->st_uid,
 		st->st_gid);
-	if (t->times && st->st_mtim.tv_sec < SET_BEFORE)
+	if (t->times && !S_ISFIFO(st->st_mode) && st->st_mtim.tv_sec < SET_BEFORE)
 		fprintf(t->out, " mtime %lld.%09ld", (long long)st->st_mtim.tv_sec,
 			st->st_mtim.tv_nsec);
 	if (S_ISLNK(st->st_mode)) {
