@@ -143,7 +143,7 @@ function takeTurnsAgain(call, take) {
 async function giveWay(call) {
   const m = await readJson(`${base}/mount.json`)
   const written = await Promise.all(call.targets.map((target) => readJson(`${base}/repos/${target.id}/writer.json`)))
-  const waits = written.some((w) => w?.waiters?.some((one) => m && one.process === m.pid))
+  const waits = written.some((w) => w?.waiters?.some((one) => m && one.process === m.server))
   const before = call.seenWaiting
   call.seenWaiting = waits
   if (call.over || call.asked || !waits || !before || call.turns.some((turn) => !turn.file)) return
