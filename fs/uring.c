@@ -163,7 +163,9 @@ static int uring_new(struct overlay *o, struct uring **out)
 int uring_choose(struct overlay *o, struct err *e)
 {
 	const enum config_transport want = o->config->transport;
-	if (want == CONFIG_TRANSPORT_DEV)
+	/* The kernel was told at the start of the mount how its requests come, and that was not so: where it is so,
+	 * there is no successor. */
+	if (want == CONFIG_TRANSPORT_DEV || o->taken_over)
 		return 0;
 	const char *why = unusable();
 	int rc = why ? -EOPNOTSUPP : uring_new(o, &o->uring);

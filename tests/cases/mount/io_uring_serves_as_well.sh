@@ -29,7 +29,16 @@ back() {
 	case_end
 }
 trap back EXIT
-[ "$said" = Y ] || echo Y >"$switch"
+# What begins without it goes on without it, also when a server dies after it was switched on.
+if [ "$said" != Y ]; then
+	start_mount
+	echo Y >"$switch"
+	kill_server
+	eq "$(jq -r .transport "$M/.rrm/stats")" dev 'the transport of a successor'
+	check in_repo a sh -c 'echo after >after && cat after README.md >/dev/null'
+	kill_server
+	stop_mount
+fi
 
 unset RRM_TRANSPORT
 start_mount
@@ -54,6 +63,22 @@ touch "$T/go"
 check wait "$writers"
 eq "$(cat "$R"/a/w* | grep -c x)" 40 'lines of those who waited'
 stop_mount
+
+# A server that is killed ends the mount, and nobody hangs: not who waits for his turn either.
+start_mount
+rm "$T/locked" "$T/go"
+rrm lock a -- sh -c "touch '$T/locked'; while [ ! -e '$T/go' ]; do sleep 0.02; done" &
+wait_until '[ -e "$T/locked" ]'
+in_repo a sh -c 'echo late >>w0' 2>"$T/late" &
+late=$!
+wait_until '[ "$(jq .requests.WRITE "$M/.rrm/stats")" -ge 1 ]'
+kill -9 "$(server_pid)"
+wait_until "! kill -0 $mount_pid 2>/dev/null" 30
+refuse wait "$mount_pid"
+mount_pid=
+refuse mounted
+wait_until "! kill -0 $late 2>/dev/null" 30
+touch "$T/go"
 
 for other in coherence_stress read_your_own_writes shared_mmap_is_written_back sqlite_at_home warm_reads_make_no_request \
 	descriptors_stay_bounded killed_waiter_never_writes sigterm_unmounts sigterm_with_waiting_writers foreign_data; do
