@@ -80,9 +80,10 @@ int estate_open(struct estate **out, int fd, struct err *e)
 void estate_begin(struct estate *es)
 {
 	es->servers++;
-	/* Those of callers that were killed as well: nobody asked for them again. */
+	/* Those of callers that were killed as well: nobody asked for them again. A server that was killed before
+	 * it had read everything leaves what it did not come to. */
 	for (uint32_t i = 0; i < ESTATE_INTENTS; i++)
-		if (es->intents[i].server + 1 < es->servers)
+		if (es->intents[i].server < es->drained)
 			es->intents[i].state = INTENT_FREE;
 }
 

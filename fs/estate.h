@@ -19,7 +19,7 @@
 
 /* To be raised with every change of this file or of the records in node.h and node_table.h: then another
  * program does not take over, but leaves that to the one that made it. */
-enum { ESTATE_VERSION = 1 };
+enum { ESTATE_VERSION = 2 };
 
 enum {
 	ESTATE_KEPT = 8192,
@@ -89,7 +89,9 @@ struct estate {
 	pid_t guard;
 	uint64_t mount; /* a random number: the first half of its mutations' ids */
 	_Atomic uint32_t phase;
-	uint32_t servers;    /* how many there were, with this one */
+	uint32_t servers; /* how many there were, with this one */
+	_Atomic uint32_t
+		drained; /* the last of them that had nothing left to read: all was asked for again */
 	_Atomic bool resend; /* the kernel can be asked for what is in flight */
 	_Atomic uint32_t init_len;
 	char init[ESTATE_INIT_MAX]; /* the kernel's INIT, which it never says again */

@@ -121,6 +121,7 @@ static int receive(struct loop *l, struct fuse_buf *buf)
 			since = now;
 		if (now - since < l->spin_us)
 			continue;
+		l->o->estate->drained = l->o->estate->servers;
 		sleep_until_more(l);
 		since = 0;
 	}
