@@ -214,7 +214,11 @@ static void regroup_locked(struct router_repo *rr, struct router_ticket *t)
 		if (ticket_of(rq)->kind != TICKET_MUTATION)
 			continue;
 		submit_take_out_locked(rr, ticket_of(rq));
-		put_locked(rr, ticket_of(rq), TICKET_BACKEND);
+		/* A signal came: it waits for the turn a moment longer, but not for a backend. */
+		if (ticket_of(rq)->interrupted && !ticket_of(rq)->sent)
+			submit_fail_locked(rr, ticket_of(rq), -EINTR, NULL);
+		else
+			put_locked(rr, ticket_of(rq), TICKET_BACKEND);
 	}
 }
 

@@ -244,6 +244,32 @@ static void cancelling_what_waits_for_the_backend_works_too(void **state)
 	set(&ensure_blocked, false);
 }
 
+static void a_signal_does_not_wait_for_another_backend(void **state)
+{
+	struct call first = {.over = false}, c = {.over = false};
+	struct mutation *m = mutation_new(MUTATION_MKDIR);
+	struct router_ticket *ticket;
+
+	set(&send_blocked, true);
+	submit(session("api-2", "s2"), "a", &first, NULL);
+	await(&in_send);
+	m->path = strdup("c");
+	assert_int_equal(begin(session("api-2", "s3"), &c.pass), ROUTER_FOREIGN);
+	c.pass.actor.pid = getpid(); /* one that lives on */
+	assert_int_equal(router_submit(r, &c.pass, m, done, &c, &ticket), 0);
+	router_cancel(r, ticket); /* it may still get the turn, for a moment */
+	set(&ensure_blocked, true);
+	send_failures = 1;
+	set(&send_blocked, false); /* the backend is gone, and its successor does not start */
+	await(&c.over);
+	assert_int_equal(c.error, -EINTR);
+	assert_false(first.over);
+	set(&ensure_blocked, false);
+	await(&first.over);
+	assert_int_equal(first.error, 0);
+	assert_int_equal(sends, 2);
+}
+
 static void cancelling_what_was_sent_lets_it_go_on(void **state)
 {
 	struct call c = {.over = false};
@@ -324,6 +350,7 @@ int main(void)
 		T(a_gateway_that_never_answers_is_eio_in_the_end),
 		T(a_cancelled_change_ends_at_once_and_is_never_sent),
 		T(cancelling_what_waits_for_the_backend_works_too),
+		T(a_signal_does_not_wait_for_another_backend),
 		T(cancelling_what_was_sent_lets_it_go_on),
 		T(waiting_behind_a_hung_gateway_is_bounded),
 		T(a_readonly_repo_refuses_foreigners_with_a_sentence),
