@@ -8,11 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "fs/again.h"
 #include "fs/change.h"
 #include "fs/coherence.h"
+#include "fs/estate.h"
 #include "fs/repos.h"
 
 /* One SETATTR may be several mutations; each is a step with a ticket of its own. */
@@ -145,7 +145,8 @@ static bool build_name(struct change *c, struct steps *s, const char *path, cons
 		return false;
 	if (c->nameless.node) {
 		char source[48];
-		snprintf(source, sizeof(source), "%d:%d", (int)getpid(), c->nameless.fd);
+		/* The guard has the same descriptors, also when we are killed before the gateway looks. */
+		snprintf(source, sizeof(source), "%d:%d", (int)c->o->estate->guard, c->nameless.fd);
 		set_file(c, m);
 		if (!set_text(&m->target, source))
 			return false;
@@ -242,12 +243,13 @@ static void on_done(void *arg, int error, const struct mutation_answer *a,
 		c->error = error ? error : -a->error;
 	if (c->kind == CHANGE_CREATE && c->error == -EEXIST && !(c->flags & O_EXCL))
 		c->error = -ESTALE;
-	bool last = ++c->steps_done == c->n_steps;
-	pthread_mutex_unlock(&c->lock);
 	if (c->error == 0 &&
 	    (c->kind == CHANGE_WRITE || c->kind == CHANGE_SETATTR || c->kind == CHANGE_FALLOCATE ||
 	     c->kind == CHANGE_SETXATTR || c->kind == CHANGE_REMOVEXATTR))
 		see_content(c, a);
+	/* Without the lock c is the last one's, which may come on another thread (an expired step). */
+	bool last = ++c->steps_done == c->n_steps;
+	pthread_mutex_unlock(&c->lock);
 	if (!last)
 		return;
 	change_finish(c, c->error ? c->error : finish(c, a));
