@@ -113,23 +113,25 @@ void again_mutation_id(const struct change *c, unsigned step, char id[MUTATION_I
 
 /* ---- what the tree tells ---- */
 
-/* ls: of name in dir now. False: there is none. */
-static bool look(struct change *c, struct node *dir, const char *name, struct statx *st)
+/* st: of name in dir now. -ENOENT: there is none; what else is negative tells nothing. */
+static int look(struct change *c, struct node *dir, const char *name, struct statx *st)
 {
 	struct fd_hold h;
-	if (fds_path(c->o->fds, dir, &h) < 0)
-		return false;
-	int rc = statx(h.fd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT,
-		       STATX_BASIC_STATS | STATX_BTIME, st);
+	int rc = fds_path(c->o->fds, dir, &h);
+	if (rc < 0)
+		return rc;
+	if (statx(h.fd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT,
+		  STATX_BASIC_STATS | STATX_BTIME, st) < 0)
+		rc = -errno;
 	fds_put(c->o->fds, &h);
-	return rc == 0;
+	return rc;
 }
 
 /* Made since we began? On a file system without birth times the last change tells. */
 static bool was_made(struct change *c)
 {
 	struct statx st;
-	if (!look(c, c->node, c->name, &st))
+	if (look(c, c->node, c->name, &st) < 0)
 		return false;
 	const struct statx_timestamp *t = st.stx_mask & STATX_BTIME ? &st.stx_btime : &st.stx_ctime;
 	return t->tv_sec > c->intent->begun_s ||
@@ -139,25 +141,26 @@ static bool was_made(struct change *c)
 static bool was_removed(struct change *c)
 {
 	struct statx st;
-	return !look(c, c->node, c->name, &st) || (c->intent->ino && st.stx_ino != c->intent->ino);
+	int rc = look(c, c->node, c->name, &st);
+	return rc == -ENOENT || (rc == 0 && c->intent->ino && st.stx_ino != c->intent->ino);
 }
 
 static bool was_renamed(struct change *c)
 {
 	struct statx from, to;
-	bool here = look(c, c->node, c->name, &from), there = look(c, c->node2, c->name2, &to);
+	int here = look(c, c->node, c->name, &from), there = look(c, c->node2, c->name2, &to);
 	uint64_t ino = c->intent->ino;
-	if (!there || (ino && to.stx_ino != ino))
+	if (there < 0 || (ino && to.stx_ino != ino))
 		return false;
 	if (c->flags & RENAME_EXCHANGE)
-		return here && ino && from.stx_ino == c->intent->ino2 && ino != from.stx_ino;
-	return !here || (ino && from.stx_ino != ino);
+		return here == 0 && ino && from.stx_ino == c->intent->ino2 && ino != from.stx_ino;
+	return here == -ENOENT || (here == 0 && ino && from.stx_ino != ino);
 }
 
 static bool was_linked(struct change *c)
 {
 	struct statx st;
-	return look(c, c->node2, c->name2, &st) && st.stx_ino == c->node->ino;
+	return look(c, c->node2, c->name2, &st) == 0 && st.stx_ino == c->node->ino;
 }
 
 static bool was_allocated(struct change *c)
@@ -305,7 +308,7 @@ static int finish_rename(struct change *c)
 	struct statx st;
 	change_name_moved(c);
 	uint64_t known = node_name_ino(c->o->nodes, c->node2, c->name2);
-	if (look(c, c->node2, c->name2, &st) && st.stx_ino != known) {
+	if (look(c, c->node2, c->name2, &st) == 0 && st.stx_ino != known) {
 		e = c->out.e;
 		if (change_entry(c, c->node2, c->name2) == 0)
 			lookup_forget(c->o, c->out.e.ino, 1);

@@ -250,6 +250,8 @@ static void tell_router(struct change *c, int rc)
 
 static void note_session(struct change *c)
 {
+	if (!c->pass.repo)
+		return; /* the router was not asked: done by the server before us, or of a file without a name */
 	estate_note_session(c->o->estate, c->pass.session, c->pass.actor.home,
 			    c->pass.actor.session);
 	c->node->session = c->pass.session;
