@@ -295,8 +295,12 @@ int guard_run(struct estate *es, const struct guard_mount *m, int *code, struct 
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	for (;;) {
 		int rc = start_server(&g);
-		if (rc < 0)
-			return err_errno(e, rc, "starting the server");
+		if (rc < 0) {
+			rc = err_errno(e, rc, "starting the server");
+			if (es->init_len)
+				end_mount(&g, e->text);
+			return rc;
+		}
 		if (rc == GUARD_SERVE)
 			return rc;
 		prctl(PR_SET_NAME, "rrm-mount-guard");

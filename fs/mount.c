@@ -379,7 +379,9 @@ static void tear_down(struct overlay *o)
 	/* What still asks is refused, and the router answers what waits: so nothing stays locked in the
 	 * kernel that a notification under way waits for. */
 	struct loop_refusal *refusal = o->se ? loop_refuse(o) : NULL;
-	o->recheck = recheck_free(o->recheck);
+	o->recheck = recheck_free(o->recheck); /* which may write the entry only now */
+	if (o->se)
+		mountstate_clear(o->config, o->estate->guard);
 	uring_refuse(o->uring);
 	coherence_stop(o->coherence);
 	o->router = router_free(o->router);
@@ -390,6 +392,8 @@ static void tear_down(struct overlay *o)
 	o->uring = uring_free(o->uring);
 	if (o->se)
 		end_session(o);
+	else
+		takeover_failed(o);
 	o->coherence = coherence_free(o->coherence);
 	change_handles_free(o);
 	closep(&o->stop_fd);
@@ -524,7 +528,6 @@ static int serve(struct overlay *o, struct err *e)
 	}
 	pthread_kill(thread, SIGUSR1);
 	pthread_join(thread, NULL);
-	mountstate_clear(o->config, o->estate->guard);
 	return rc;
 }
 
@@ -574,10 +577,8 @@ int mount_serve(struct config *c, const struct options *opt, struct estate *es, 
 		rc = build(&o, e);
 	if (rc == 0 && o.taken_over)
 		rc = restore(&o, e);
-	if (rc == 0) {
-		coherence_watch_registry(&o);
-		rc = repos_reload(&o, e); /* opens the roots, before anything lies over them */
-	}
+	if (rc == 0)
+		rc = repos_load(&o, e); /* opens the roots, before anything lies over them */
 	if (rc == 0)
 		rc = new_session(&o, opt->fuse, e);
 	if (rc == 0)

@@ -397,3 +397,14 @@ int repos_reload(struct overlay *o, struct err *e)
 	repo_list_deinit(&list);
 	return 0;
 }
+
+int repos_load(struct overlay *o, struct err *e)
+{
+	struct err why = ERR_INIT;
+	coherence_watch_registry(o);
+	if (!o->taken_over)
+		return repos_reload(o, e);
+	if (repos_reload(o, &why) < 0)
+		log_error("event=reload error=\"%s\"", why.text);
+	return 0;
+}

@@ -29,6 +29,10 @@ void repos_restore(struct overlay *o);
  * left out until the next time. 0 or negative errno with a sentence. */
 int repos_reload(struct overlay *o, struct err *e);
 
+/* The first time, and from now on the registry is watched. A successor goes on with what the server before it showed
+ * when the registry cannot be read, as that one would have. */
+int repos_load(struct overlay *o, struct err *e);
+
 /* Entry of the top directory; counts one lookup. -ENOENT. */
 int repos_lookup(struct overlay *o, const char *name, struct fuse_entry_param *e);
 void repos_root_attr(struct overlay *o, struct stat *st);

@@ -1,11 +1,15 @@
 #include "fs/takeover.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fs/estate.h"
+#include "fs/mounts.h"
 #include "manager/base/cleanup.h"
+#include "manager/base/log.h"
+#include "manager/mountstate.h"
 
 struct fd_list {
 	int *fds; /* owned; NULL: only counted */
@@ -67,4 +71,15 @@ int takeover_sessions(struct overlay *o)
 		if (copy[i].used)
 			estate_note_session(o->estate, r->now[i], copy[i].home, copy[i].session);
 	return 0;
+}
+
+void takeover_failed(struct overlay *o)
+{
+	struct pollfd p = {.fd = o->estate->fuse};
+	struct err e = ERR_INIT;
+	if (!o->taken_over || p.fd < 0 || (poll(&p, 1, 0) == 1 && p.revents & (POLLERR | POLLNVAL)))
+		return;
+	if (mounts_detach(o->mountpoint, &e) < 0)
+		log_warn("event=unmount error=\"%s\"", e.text);
+	mountstate_clear(o->config, o->estate->guard);
 }
