@@ -215,7 +215,8 @@ static bool is_over(struct guard *g, int status, int *code)
 	}
 	if (es->phase == ESTATE_HANDOVER) {
 		g->replace_by_ms = 0;
-		become_new_program(g);
+		if (!g->ending) /* else its successor ends at once */
+			become_new_program(g);
 		return false;
 	}
 	log_warn("event=server_died pid=%d %s=%d", (int)g->server,

@@ -48,3 +48,18 @@ fds_of() {
 }
 wait_until '[ "$(fds_of "$(guard_pid)")" = "$(fds_of "$(server_pid)")" ]'
 stop_mount
+
+# told to end while it makes room: it ends
+start_mount
+guard=$(guard_pid)
+kill -STOP "$guard"
+kill -USR2 "$guard"
+kill -TERM "$guard"
+kill -CONT "$guard"
+wait_until "! kill -0 $mount_pid 2>/dev/null" 30
+st=0
+wait "$mount_pid" || st=$?
+mount_pid=
+eq "$st" 0 'exit status'
+refuse mounted
+refuse test -e "$S/mount.json"
