@@ -280,6 +280,7 @@ static int send_locked(struct router_repo *rr, struct router_ticket *t, struct m
 	rr->client_stale = false;
 	t->m->epoch = epoch;
 	t->m->wait_us = clock_mono_us() - t->submitted_us;
+	t->sent = true;
 	pthread_mutex_unlock(&rr->lock);
 	if (t->borrowed)
 		branch_name(&rr->branch, t->m->branch);
@@ -288,7 +289,6 @@ static int send_locked(struct router_repo *rr, struct router_ticket *t, struct m
 		client_reset(rr->client);
 	stop_point("epoch-written");
 	if (rc == 0) {
-		t->sent = true;
 		t->attempts++;
 		rc = rr->router->hooks.send(rr->client, t->m, send_timeout(rr, t), a, e);
 		stop_point("answer-received");
@@ -314,6 +314,7 @@ static bool late_locked(struct router_repo *rr, struct router_ticket *t)
 	if (t->borrowed || !grant_outrun_locked(rr) || ++t->late > ROUTER_ATTEMPTS || rr->stopping)
 		return false;
 	t->flying = false;
+	t->sent = t->attempts > 1; /* only this one was certainly not applied */
 	t->place = TICKET_TURN;
 	turn_put_back(&rr->turn, &t->rq, now);
 	thread_wake_locked(&rr->keeper, now + rr->turn.linger_ms);
@@ -329,6 +330,7 @@ static void run_mutation_locked(struct router_repo *rr, struct router_ticket *t)
 
 	if (rc == -ESTALE) {
 		t->borrowed = t->pass.borrowed = false;
+		t->sent = t->attempts > 1;
 		submit_place_locked(rr, t);
 		return;
 	}
