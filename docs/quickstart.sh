@@ -109,12 +109,13 @@ tour() {
 	fi
 	step "At home in $home: reading $other, and writing into it"
 	show "$home" "ls -A '../$other' | head -n 5"
+	before=$(rrm log "$other" -n 1)
 	show "$home" "echo 'a note from $home' > '../$other/rrm-quickstart.txt'"
 	show "$home" "cat '../$other/rrm-quickstart.txt'"
 	step "The record of that write in the audit log of $other"
 	# It is written when the writer's turn ends, a moment after its last change.
 	for _ in 1 2 3 4 5 6 7 8 9 10; do
-		[ -z "$(rrm log "$other" --path rrm-quickstart.txt -n 1)" ] || break
+		[ "$(rrm log "$other" -n 1)" = "$before" ] || break
 		sleep 0.2
 	done
 	show "$home" "rrm log '$other' -n 1"

@@ -145,13 +145,15 @@ int main(int argc, char **argv)
 	struct options opt = {0};
 	log_program("rrm-mount");
 	notify_take();
-	int rc = config_load(&c, &e);
-	if (rc < 0) {
-		fail(&e, rc);
+	int code = CMD_OK;
+	int rc = options_parse(&opt, argc, argv, &e);
+	if (rc == 0 && opt.action != OPTIONS_DONE && config_load(&c, &e) < 0) {
+		fail(&e, 0);
+		options_deinit(&opt);
 		return CMD_FAILED;
 	}
-	rc = options_parse(&opt, argc, argv, c, &e);
-	int code = CMD_OK;
+	if (rc == 0 && opt.action != OPTIONS_DONE)
+		rc = options_complete(&opt, c, &e);
 	if (rc < 0) {
 		code = fail(&e, rc);
 	} else if (opt.action == OPTIONS_UNMOUNT) {

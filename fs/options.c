@@ -12,6 +12,7 @@
 
 #include "manager/base/cleanup.h"
 #include "manager/base/path.h"
+#include "manager/suggest.h"
 
 static const char usage[] =
 	"Usage: rrm-mount [-f] [-o OPT[,OPT...]] [MOUNTPOINT]\n"
@@ -68,6 +69,21 @@ static int add_fuse(struct options *o, const char *text)
 	return 0;
 }
 
+/* What getopt did not take: word is what it looked at last, optopt the letter, if it was one. */
+static int unknown(const char *word, const struct option *longs, struct err *e)
+{
+	const char *near = suggest_option(word, longs);
+	if (optopt && strncmp(word, "--", 2) == 0)
+		return err_set(e, -EINVAL, "option %s takes no value; see rrm-mount --help", word);
+	if (optopt)
+		return err_set(e, -EINVAL, "unknown option -%c; see rrm-mount --help", optopt);
+	if (near)
+		return err_set(e, -EINVAL,
+			       "unknown option %s; did you mean --%s? See rrm-mount --help", word,
+			       near);
+	return err_set(e, -EINVAL, "unknown option %s; see rrm-mount --help", word);
+}
+
 static int parse_flags(struct options *o, int argc, char **argv, struct err *e)
 {
 	static const struct option longs[] = {
@@ -104,8 +120,7 @@ static int parse_flags(struct options *o, int argc, char **argv, struct err *e)
 			return err_set(e, -EINVAL, "option %s needs a value; see rrm-mount --help",
 				       argv[optind - 1]);
 		default:
-			return err_set(e, -EINVAL, "unknown option %s; see rrm-mount --help",
-				       argv[optind - 1]);
+			return unknown(argv[optind - 1], longs, e);
 		}
 	}
 	if (argc - optind > 1)
@@ -114,15 +129,20 @@ static int parse_flags(struct options *o, int argc, char **argv, struct err *e)
 	return 0;
 }
 
-int options_parse(struct options *out, int argc, char **argv, const struct config *c, struct err *e)
+int options_parse(struct options *out, int argc, char **argv, struct err *e)
 {
 	*out = (struct options){.fuse = strdup("")};
 	if (!out->fuse)
 		return -ENOMEM;
 	int rc = parse_flags(out, argc, argv, e);
-	if (rc < 0 || out->action == OPTIONS_DONE)
+	if (rc < 0 || out->action == OPTIONS_DONE || optind >= argc)
 		return rc;
-	return options_absolute(optind < argc ? argv[optind] : c->mountpoint, &out->mountpoint, e);
+	return options_absolute(argv[optind], &out->mountpoint, e);
+}
+
+int options_complete(struct options *o, const struct config *c, struct err *e)
+{
+	return o->mountpoint ? 0 : options_absolute(c->mountpoint, &o->mountpoint, e);
 }
 
 void options_deinit(struct options *o)

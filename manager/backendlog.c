@@ -62,6 +62,15 @@ static void one_line(const char *text, size_t len, char *out, size_t size)
 	out[n] = '\0';
 }
 
+/* Drops lines off the front until text fits in size, all but the last one: the end says why. */
+static void keep_end(char *text, size_t size)
+{
+	char *begin = text, *next;
+	while (strlen(begin) >= size && (next = strstr(begin, " | ")))
+		begin = next + 3;
+	memmove(text, begin, strlen(begin) + 1);
+}
+
 void backendlog_tail(int fd, off_t from, char *out, size_t size)
 {
 	char buf[TAIL_BYTES], raw[TAIL_TEXT + 64];
@@ -81,6 +90,7 @@ void backendlog_tail(int fd, off_t from, char *out, size_t size)
 	}
 	int k = snprintf(raw, sizeof(raw), "it printed: ");
 	one_line(buf + begin, (size_t)(n - begin), raw + k, sizeof(raw) - (size_t)k);
+	keep_end(raw + k, size > (size_t)k ? size - (size_t)k : 0);
 	backendlog_copy(out, size, raw);
 }
 

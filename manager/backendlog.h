@@ -10,7 +10,7 @@
 int backendlog_open(const struct repo *r, int *fd, off_t *end, struct err *e);
 
 /* The tail of a sentence about what stands there behind from: "it printed: ..." with the last lines, or
- * "it printed nothing". One line of UTF-8 without control bytes. fd -1: as if it were empty. */
+ * "it printed nothing". One line of UTF-8 without control bytes; what does not fit is cut off its front. fd -1: as if it were empty. */
 void backendlog_tail(int fd, off_t from, char *out, size_t size);
 
 /* The same about the end of the whole file. */

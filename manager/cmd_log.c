@@ -42,7 +42,8 @@ static int verify_one(const struct repo *r, const struct options *o, cJSON *all,
 			return err_errno(e, -ENOMEM, "checking the audit");
 	} else if (!check.bad) {
 		cmd_print_bytes(stdout, r->name);
-		printf(": %llu records, the chain is whole", (unsigned long long)check.records);
+		printf(": %llu record%s, the chain is whole", (unsigned long long)check.records,
+		       check.records == 1 ? "" : "s");
 		if (check.begins)
 			printf(" from #%lld on; older ones were cleared", (long long)check.begins);
 		putchar('\n');

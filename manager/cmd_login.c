@@ -34,14 +34,16 @@ static int status(struct err *e)
 		return rc;
 	printf("systemd: %s\n", unit                  ? "rrm-mount.service is enabled"
 				: login_has_systemd() ? "rrm-mount.service is not enabled"
-						      : "none of this user answers");
+						      : "no systemd of this user answers");
 	printf("profile: %s %s\n", path, line ? "mounts at each login" : "does not mount");
 	if (mountstate_read(c, &m) == 0) {
-		printf("now:     mounted at %s (pid %d)\n", m.mountpoint, (int)m.pid);
+		printf("now:     mounted at %s\n", m.mountpoint);
 		mountstate_deinit(&m);
 	} else {
 		puts("now:     not mounted");
 	}
+	if (!unit && !line)
+		puts("rrm login enable mounts at each login");
 	config_free(c);
 	return !unit && !line;
 }

@@ -43,21 +43,12 @@ int cmd_usage(const char *name, struct err *e, const char *why)
 	return CMD_USAGE;
 }
 
-enum { OPTIONS_MAX = 32 };
-
 /* "; did you mean --verify?" behind what is there, when a long option is near to word. */
 static void add_suggestion(char *why, size_t size, const char *word, const struct option *longs)
 {
-	const char *names[OPTIONS_MAX + 1] = {NULL};
 	size_t n = strlen(why);
-	char typed[64];
+	const char *near = suggest_option(word, longs);
 
-	if (strncmp(word, "--", 2) != 0)
-		return;
-	snprintf(typed, sizeof(typed), "%.*s", (int)strcspn(word + 2, "="), word + 2);
-	for (int i = 0; i < OPTIONS_MAX && longs[i].name; i++)
-		names[i] = longs[i].name;
-	const char *near = suggest(typed, names);
 	if (near)
 		snprintf(why + n, size - n, "; did you mean --%s?", near);
 }

@@ -44,7 +44,7 @@ static int note(const struct repo *r, struct endpoint *ep, const char *what, str
 
 static int note_death(const struct repo *r, struct endpoint *ep, struct err *e)
 {
-	char tail[320], what[sizeof(tail) + 96];
+	char tail[sizeof(ep->restarted_why) - 64], what[sizeof(tail) + 64];
 	int rc = stop_processes(r, ep, false, GRACE_MS, e);
 	if (rc < 0)
 		return rc;

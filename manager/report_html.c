@@ -93,13 +93,15 @@ static void put_repos(const struct report *rp, FILE *f)
 	      f);
 	for (size_t i = 0; i < rp->n; i++) {
 		const struct report_repo *r = &rp->repos[i];
+		/* the last sample may be older than now */
+		int64_t kib_max = r->kib_now > r->kib_max ? r->kib_now : r->kib_max;
 		fputs("<tr><td><b>", f);
 		report_text(f, r->repo->name);
 		fprintf(f, "</b></td><td><span class=\"state %s\">%s</span></td>", r->state,
 			r->state);
 		fprintf(f, "<td class=\"n\">%s</td><td class=\"n\">%s</td><td>",
 			r->kib_now ? words_memory(now, r->kib_now) : "",
-			r->kib_max ? words_memory(most, r->kib_max) : "");
+			kib_max ? words_memory(most, kib_max) : "");
 		report_sparkline(rp, r, f);
 		fputs("</td><td class=\"w muted\">", f);
 		report_text(f, r->repo->root);

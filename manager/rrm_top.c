@@ -469,13 +469,15 @@ static void loop(struct top *t)
 	}
 }
 
-static void curses_begin(void)
+/* false when curses does not know the terminal. */
+static bool curses_begin(void)
 {
 	setlocale(LC_ALL, "");
 	/* names are UTF-8 whatever the locale says */
 	if (strcmp(nl_langinfo(CODESET), "UTF-8") != 0)
 		setlocale(LC_CTYPE, "C.UTF-8");
-	initscr();
+	if (!newterm(NULL, stdout, stdin))
+		return false;
 	set_escdelay(ESC_MS);
 	cbreak();
 	noecho();
@@ -490,25 +492,35 @@ static void curses_begin(void)
 		init_pair(2, COLOR_YELLOW, -1);
 		init_pair(3, COLOR_RED, -1);
 	}
+	return true;
 }
 
+/* Comes back only when it could not begin. */
 static int run(struct top *t, struct err *e)
 {
+	const char *term = getenv("TERM");
 	pthread_t looker;
 	sigset_t resize;
 
 	t->news = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (t->news < 0)
 		return err_errno(e, -errno, "starting");
+	if (!curses_begin())
+		return err_set(e, -ENOTTY,
+			       "this machine does not know the terminal type \"%s\"; set TERM to "
+			       "one that it "
+			       "knows, such as xterm, or use rrm top -b",
+			       term ? term : "");
 	/* SIGWINCH must interrupt the main thread's poll() */
 	sigemptyset(&resize);
 	sigaddset(&resize, SIGWINCH);
 	pthread_sigmask(SIG_BLOCK, &resize, NULL);
 	int r = -pthread_create(&looker, NULL, look, t);
 	pthread_sigmask(SIG_UNBLOCK, &resize, NULL);
-	if (r)
+	if (r) {
+		endwin();
 		return err_errno(e, r, "starting");
-	curses_begin();
+	}
 	loop(t);
 	endwin();
 	/* A look may be waiting for a backend, an order may be under way: the process ends without them. */

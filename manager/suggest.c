@@ -1,9 +1,10 @@
 #include "manager/suggest.h"
 
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
-enum { WORD_MAX = 63 };
+enum { WORD_MAX = 63, OPTIONS_MAX = 32 };
 
 static unsigned least(unsigned a, unsigned b, unsigned c)
 {
@@ -50,4 +51,17 @@ const char *suggest(const char *word, const char *const *words)
 		best_distance = far;
 	}
 	return best;
+}
+
+const char *suggest_option(const char *word, const struct option *longs)
+{
+	const char *names[OPTIONS_MAX + 1] = {NULL};
+	char typed[WORD_MAX + 1];
+
+	if (strncmp(word, "--", 2) != 0)
+		return NULL;
+	snprintf(typed, sizeof(typed), "%.*s", (int)strcspn(word + 2, "="), word + 2);
+	for (int i = 0; i < OPTIONS_MAX && longs[i].name; i++)
+		names[i] = longs[i].name;
+	return suggest(typed, names);
 }

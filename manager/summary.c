@@ -55,7 +55,7 @@ static bool print_mount(FILE *f, const struct term *t, const struct config *c)
 		line(f, t, TERM_YELLOW, "mount", text ? text : "");
 		return false;
 	}
-	if (asprintf(&text, "%s, served by pid %d", m.mountpoint, (int)m.pid) < 0)
+	if (asprintf(&text, "%s, served by pid %d", m.mountpoint, (int)m.server) < 0)
 		text = NULL;
 	mountstate_deinit(&m);
 	line(f, t, TERM_GREEN, "mount", text ? text : "");

@@ -111,12 +111,27 @@ static int load(struct undo *u, struct err *e)
 
 struct later {
 	const struct undo *u;
+	bool same;     /* the content is what the record left: later writes were undone */
 	cJSON *record; /* owned; the oldest that changed the same thing */
 };
 
 static bool same_name(const char *a, const char *b)
 {
 	return a && b && strcmp(a, b) == 0;
+}
+
+/* Whether a file has the content that the change left there. */
+static bool content_same(const struct undo *u)
+{
+	CLEANUP(freep) char *path = path_join(u->repo->root, u->path);
+	const char *sha = json_str(u->record, "sha256_after", NULL);
+	char now[SHA256_HEX_LEN];
+	struct stat st;
+	if (!path || !sha || (u->op != MUTATION_WRITE && u->op != MUTATION_CREATE))
+		return false;
+	CLEANUP(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	return fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+	       sha256_fd(fd, (uint64_t)st.st_size, now) == 0 && strcmp(sha, now) == 0;
 }
 
 static int look_later(const struct auditlog_line *line, void *arg)
@@ -133,6 +148,9 @@ static int look_later(const struct auditlog_line *line, void *arg)
 	if (strcmp(json_str(j, "result", ""), "ok") != 0 || json_get_bytes(j, "path", &path) < 0 ||
 	    json_get_bytes(j, "path2", &path2) < 0)
 		return 0;
+	const char *op = json_str(j, "op", "");
+	if (l->same && (strcmp(op, "write") == 0 || strcmp(op, "utimens") == 0))
+		return 0;
 	if (same_name(path, l->u->path) || same_name(path, l->u->path2) ||
 	    same_name(path2, l->u->path) || same_name(path2, l->u->path2)) {
 		cJSON_Delete(l->record);
@@ -143,7 +161,7 @@ static int look_later(const struct auditlog_line *line, void *arg)
 
 static int check_later(const struct undo *u, struct err *e)
 {
-	struct later l = {.u = u};
+	struct later l = {.u = u, .same = content_same(u)};
 	int rc = auditlog_backwards(u->repo->state_dir, look_later, &l, NULL, e);
 	if (rc >= 0 && l.record)
 		rc = err_set(

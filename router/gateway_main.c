@@ -25,6 +25,7 @@
 #include "manager/base/log.h"
 #include "manager/base/path.h"
 #include "manager/config.h"
+#include "manager/suggest.h"
 #include "router/gateway_serve.h"
 
 enum { DRAIN_MS = 3000, UNDO_MIB = 512, UNDO_DAYS = 14 };
@@ -81,6 +82,15 @@ static int check_options(const struct options *o, const char *root, const char *
 	return 0;
 }
 
+static int unknown(const char *word, const struct option *longs, struct err *e)
+{
+	const char *near = suggest_option(word, longs);
+	if (near)
+		return err_set(e, -EINVAL, "%s is not understood; did you mean --%s? See --help",
+			       word, near);
+	return err_set(e, -EINVAL, "%s is not understood; see --help", word);
+}
+
 /* 0; 1: all is said (--help); -EINVAL: wrong usage; another negative errno: a path is not there. */
 static int parse(int argc, char **argv, struct options *o, struct err *e)
 {
@@ -104,8 +114,7 @@ static int parse(int argc, char **argv, struct options *o, struct err *e)
 		else if (c == 't')
 			state = optarg;
 		else if (c != 'p')
-			return err_set(e, -EINVAL, "%s is not understood; see --help",
-				       argv[optind - 1]);
+			return unknown(argv[optind - 1], longs, e);
 		else if (get_port(optarg, &o->port, e) < 0)
 			return -EINVAL;
 	}

@@ -47,8 +47,10 @@ static void print_commands(const struct table *t)
 
 static void print_help(const struct command *cmd)
 {
-	printf("usage: rrm %s%s%s\n\n%s\n", cmd->name, cmd->usage[0] ? " " : "", cmd->usage,
-	       cmd->help);
+	size_t n = strlen(cmd->help);
+
+	printf("usage: rrm %s%s%s\n\n%s%s", cmd->name, cmd->usage[0] ? " " : "", cmd->usage,
+	       cmd->help, n && cmd->help[n - 1] == '\n' ? "" : "\n");
 }
 
 /* Prints for --help or --version among the arguments before "--". */
@@ -71,7 +73,9 @@ static int unknown(const struct table *t, const char *name)
 {
 	const char *near = suggest(name, t->names);
 
-	if (near)
+	if (name[0] == '-')
+		fprintf(stderr, "rrm: unknown option %s; see rrm --help\n", name);
+	else if (near)
 		fprintf(stderr, "rrm: unknown command \"%s\"; did you mean \"%s\"?\n", name, near);
 	else
 		fprintf(stderr, "rrm: unknown command \"%s\"; rrm --help lists them\n", name);

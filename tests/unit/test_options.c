@@ -15,7 +15,8 @@ static int parse(struct options *out, struct err *e, const char *const *argv)
 	while (argv[argc])
 		argc++;
 	optind = 0; /* getopt begins anew */
-	return options_parse(out, argc, (char **)(uintptr_t)argv, &c, e);
+	int rc = options_parse(out, argc, (char **)(uintptr_t)argv, e);
+	return rc < 0 ? rc : options_complete(out, &c, e);
 }
 
 #define PARSE(out, e, ...) parse(out, e, (const char *[]){"rrm-mount", ##__VA_ARGS__, NULL})
@@ -62,6 +63,19 @@ static void wrong_usage_is_named(void **state)
 	struct err e = ERR_INIT;
 	assert_int_equal(PARSE(&o, &e, "--nonsense"), -EINVAL);
 	assert_non_null(strstr(e.text, "--nonsense"));
+	options_deinit(&o);
+	e = (struct err)ERR_INIT;
+	assert_int_equal(PARSE(&o, &e, "-u", "--unmont"), -EINVAL);
+	assert_string_equal(
+		e.text, "unknown option --unmont; did you mean --unmount? See rrm-mount --help");
+	options_deinit(&o);
+	e = (struct err)ERR_INIT;
+	assert_int_equal(PARSE(&o, &e, "-fxu"), -EINVAL);
+	assert_string_equal(e.text, "unknown option -x; see rrm-mount --help");
+	options_deinit(&o);
+	e = (struct err)ERR_INIT;
+	assert_int_equal(PARSE(&o, &e, "--reexec=now"), -EINVAL);
+	assert_string_equal(e.text, "option --reexec=now takes no value; see rrm-mount --help");
 	options_deinit(&o);
 	e = (struct err)ERR_INIT;
 	assert_int_equal(PARSE(&o, &e, "-o"), -EINVAL);

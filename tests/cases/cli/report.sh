@@ -97,6 +97,14 @@ eq "$(grep -c '<script' "$T/dom")" 0 'scripts in what the browser made of it'
 browse --screenshot="$T/shot.png" >/dev/null || die "chromium: $(tail -3 "$T/x/chromium")"
 [ "$(stat -c %s "$T/shot.png")" -gt 30000 ] || die 'the picture is empty'
 
+# the last sample is older, and less, than now
+RRM_BACKEND=embedded check rrm ensure web >/dev/null
+echo "{\"ts\":\"$(date -u +%FT%T.000Z)\",\"pid\":7,\"processes\":1,\"rss_kib\":1,\"pss_kib\":1,\"swap_kib\":0}" \
+	>"$(state_dir web)/memory.jsonl"
+rrm report 2>/dev/null | sed -n 's|^<tr><td><b>web</b>.*<td class="n">\(.*\)</td><td class="n">\([^<]*\)</td>.*|\1 \2|p' >"$T/x/memory"
+read -r now most <"$T/x/memory"
+eq "$most" "$now" 'the most of a backend that never had more than now'
+
 eq "$(status_of rrm report --since tomorrow)" 2 'a bad time'
 eq "$(status_of rrm report web)" 2 'with an argument'
 fails_with 'writing /dev/full/x' rrm report -o /dev/full/x

@@ -105,3 +105,6 @@ sees gone 'h help'
 top_pid=$(tm display-message -p -t gone '#{pane_pid}')
 tm kill-session -t gone
 wait_until '! readlink "/proc/$top_pid/exe" >/dev/null'
+# a terminal that curses does not know
+TERM=nonsense on_terminal 80 rrm top >"$T/x/out" && die 'rrm top on an unknown terminal'
+eq "$(cat "$T/x/out")" 'rrm: this machine does not know the terminal type "nonsense"; set TERM to one that it knows, such as xterm, or use rrm top -b' 'what is said'

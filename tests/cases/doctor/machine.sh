@@ -73,6 +73,8 @@ sum() { cat /proc/[0-9]*/fdinfo/* 2>/dev/null | grep -c '^inotify '; }
 until [ "$(sum)" -ge 9 ]; do sleep 0.05; done
 rrm doctor --json >"$T/x/userns"
 echo $? >"$T/x/userns.status"
+echo 9 >/proc/sys/user/max_inotify_watches # nearly all of them are in use
+rrm doctor --json >"$T/x/used"
 kill $tails
 END
 export T
@@ -81,6 +83,7 @@ eq "$(cat "$T/x/userns.status")" 3 'exit status in a user namespace'
 jq -e '[.findings[] | select(.level == "problem") | .kind] | contains(["inotify_watches", "inotify_instances"])' "$T/x/userns" >/dev/null ||
 	die "found in a user namespace: $(cat "$T/x/userns")"
 jq -e '.findings[] | select(.kind == "inotify_instances") | .what | contains("9 of 10")' "$T/x/userns" >/dev/null || die 'the instances were not counted'
+jq -e '.findings[] | select(.kind == "inotify_watches_used") | .what | endswith(" of 9")' "$T/x/used" >/dev/null || die 'the watches were not counted'
 set_to 1048576 /proc/sys/user/max_inotify_watches
 
 # io_uring: whether, or why not

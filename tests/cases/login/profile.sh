@@ -9,6 +9,7 @@ cp "$HOME/dotfile" "$T/x/before"
 chmod 600 "$HOME/dotfile"
 ln -s dotfile "$HOME/.profile"
 eq "$(status_of rrm login status)" 1 'exit status of status before'
+grep -q '^rrm login enable mounts at each login$' "$T/x/out" || die "what to do is not said: $(cat "$T/x/out")"
 check rrm login enable >/dev/null
 check rrm login enable >/dev/null
 eq "$(grep -c rrm-mount "$HOME/.profile")" 1 'lines after enabling twice'

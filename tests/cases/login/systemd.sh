@@ -45,7 +45,12 @@ export RRM_MOUNTPOINT="$M" PATH="$T/bin%h:$PATH"
 manager=$!
 wait_until 'systemctl --user is-system-running >/dev/null 2>&1'
 make_repo a
+# an agent of the user's is noted; one that ssh forwards, gone with its login, is not
+SSH_AUTH_SOCK=$T/forwarded check timeout 100 rrm login enable >"$T/x/enabled" 2>&1
+refuse grep -q SSH_AUTH_SOCK "$XDG_CONFIG_HOME"/systemd/user/rrm-mount.service.d/*
+export SSH_AUTH_SOCK="$XDG_RUNTIME_DIR/agent"
 check timeout 100 rrm login enable >"$T/x/enabled" 2>&1
+grep -q 'SSH_AUTH_SOCK=/run/user/0/agent' "$XDG_CONFIG_HOME"/systemd/user/rrm-mount.service.d/* || die 'the agent is not noted'
 mounted || die "not mounted when enable returned: $(cat "$T/x/enabled")"
 [ -e "$M/a/README.md" ] || die 'a is not shown'
 eq "$(systemctl --user show -p ActiveState -p SubState -p Type rrm-mount.service | sort | tr '\n' ' ')" 'ActiveState=active SubState=running Type=notify ' 'the unit'

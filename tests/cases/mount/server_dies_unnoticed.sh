@@ -26,6 +26,7 @@ st=0
 wait "$load" || st=$?
 eq "$st $(cat "$T/failed")" '0 ' 'the programs in the mount'
 eq "$kills" "${RRM_KILLS-20}" 'kills'
+rrm | grep -qx "  mount  *$M, served by pid $(server_pid)" || die "rrm alone says: $(rrm)"
 eq "$(cat <&3)" '# a' 'a file that was open all the time'
 exec 3<&-
 cmp "$M/a/load/lines" "$R/a/load/lines" || die 'home: what the mount shows'

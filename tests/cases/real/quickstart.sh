@@ -38,6 +38,10 @@ eq "$(git -C "$HOME/rrm-samples/api" -c safe.directory='*' status --porcelain)" 
 test -x "$HOME/.local/bin/rrm" || die 'not installed in ~/.local'
 quickstart "$T/src"
 eq "$(user ls "$HOME/rrm" | tr '\n' ' ')" 'api docs one two web ' 'with the repositories below a directory'
+# the record of this time's write, not one of the time before
+if sed -n '/rrm log/,/rm /p' "$T/x/quick" | grep 'unlink'; then
+	die "an old audit record is shown: $(cat "$T/x/quick")"
+fi
 fails_with 'not a directory' user sh "$T/clone/docs/quickstart.sh" "$T/nowhere"
 # A clone in ~ is called rrm, too: told before anything is built.
 mkdir -p "$T/x/home"

@@ -133,6 +133,20 @@ in_repo a sh -c 'echo one >../b/f; sleep 0.3; echo two >../b/f'
 wait_until "[ \"\$(audit_count b 'select(.path == \"f\" and .bytes == 4)')\" -ge 2 ]"
 n=$(audit b 'select(.path == "f" and .bytes == 4) | .seq' | tail -n 2 | head -n 1)
 fails_with 'undo that first, or pass --force' rrm undo b "$n"
+# One after the other, from the last one back: what was undone already stands in nobody's way.
+echo zero >"$R/b/steps"
+step() {
+	audit b "select(.path == \"steps\" and .op == \"write\") | .seq" | sed -n "$1p"
+}
+for i in 1 2 3; do
+	in_repo a sh -c "echo $i >>../b/steps"
+	wait_until "[ -n \"\$(step $i)\" ]"
+done
+fails_with 'undo that first' rrm undo b "$(step 2)"
+for i in 3 2 1; do
+	check rrm undo b "$(step $i)"
+done
+eq "$(cat "$R/b/steps")" zero 'after three steps back'
 in_repo a rm ../b/f
 wait_until '[ "$(last .op)" = unlink ]'
 echo again >"$R/b/f"
