@@ -147,13 +147,17 @@ int main(int argc, char **argv)
 	notify_take();
 	int code = CMD_OK;
 	int rc = options_parse(&opt, argc, argv, &e);
-	if (rc == 0 && opt.action != OPTIONS_DONE && config_load(&c, &e) < 0) {
+	if (rc != 0 || opt.action == OPTIONS_DONE) {
+		code = rc != 0 ? fail(&e, rc) : CMD_OK;
+		options_deinit(&opt);
+		return code;
+	}
+	if (config_load(&c, &e) < 0) {
 		fail(&e, 0);
 		options_deinit(&opt);
 		return CMD_FAILED;
 	}
-	if (rc == 0 && opt.action != OPTIONS_DONE)
-		rc = options_complete(&opt, c, &e);
+	rc = options_complete(&opt, c, &e);
 	if (rc < 0) {
 		code = fail(&e, rc);
 	} else if (opt.action == OPTIONS_UNMOUNT) {
