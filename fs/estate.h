@@ -94,7 +94,7 @@ struct estate {
 		drained; /* the last of them that had nothing left to read: all was asked for again */
 	_Atomic bool resend; /* the kernel can be asked for what is in flight */
 	_Atomic uint32_t init_len;
-	char init[ESTATE_INIT_MAX]; /* the kernel's INIT, which it never says again */
+	_Alignas(8) char init[ESTATE_INIT_MAX]; /* the kernel's INIT, which it never says again */
 	_Atomic uint64_t requests[ESTATE_OPCODES];
 	_Atomic uint64_t handles; /* the last number of an ESTATE_HANDLE */
 	struct estate_fd kept[ESTATE_KEPT];

@@ -553,5 +553,6 @@ int main(int argc, char **argv)
 	fprintf(stderr, "rrm: %s\n", e.text);
 	free(t.rrm);
 	config_free(c);
-	return 1;
+	fflush(NULL);
+	_exit(1); /* what curses keeps of a terminal that it does not know cannot be freed */
 }
