@@ -7,7 +7,7 @@
 #	in_repo a sh -c 'echo hi > ../b/f'
 #	eq "$(cat "$R/b/f")" hi 'what b holds'
 #
-# Header lines of a case that the runner reads: "# needs: root" (not run as an ordinary user),
+# Header lines of a case that the runner reads: "# needs: root" (not run as an ordinary user), "# not: tsan" (not in that part),
 # "# timeout: SECONDS" (default 120). RRM_BIN is the directory with rrm, rrm-mount, rrm-backend (else
 # they are found on PATH).
 #

@@ -1,5 +1,6 @@
 #!/bin/sh
-# needs: root own_libfuse
+# needs: root
+# not: distro (its libfuse asks more)
 # timeout: 180
 # What one change costs: FUSE requests, exactly, and system calls of rrm-mount on the repository's files, at most.
 # When one of them grows, so does the time of every change. (Reads: warm_reads_make_no_request.sh.)

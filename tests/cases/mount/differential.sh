@@ -1,4 +1,5 @@
 #!/bin/sh
+# not: distro
 # Random operations of all kinds, by several processes, answer the same in a plain directory, at home in the
 # mount and in a foreign repo of it, and leave the same trees; as root also by processes of several users.
 # RRM_FUZZ_SECONDS: how long (each time with other seeds); RRM_FUZZ_SEED: from which seed on. What a failure

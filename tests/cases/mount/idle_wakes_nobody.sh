@@ -1,6 +1,6 @@
 #!/bin/sh
 # timeout: 120
-# needs: quiet_threads
+# not: tsan (it has a thread that wakes by itself)
 # When nothing is asked of them, the server, the processes beside it and a backend sleep: no timer wakes them.
 . "${0%/*}/../lib.sh"
 # a sample of a backend's memory is a line in a file that somebody wants

@@ -1,4 +1,5 @@
 #!/bin/sh
+# not: distro
 # timeout: 400
 # With requests through io_uring the cases that are hardest on the order of requests hold too, and so does what a
 # mount promises when it ends. Where it cannot be had `transport` says so, and `auto` goes without.

@@ -3,7 +3,7 @@
 # directories read while they change, O_DIRECT, maps, leases, locks, notifications, programs, and as
 # root what several users may do - is answered at home and as a foreigner as in a plain directory.
 # timeout: 400
-# needs: own_libfuse
+# not: tsan distro (which has no O_TMPFILE)
 . "${0%/*}/../lib.sh"
 make_repo a
 make_repo b

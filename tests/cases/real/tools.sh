@@ -16,7 +16,7 @@ tree() {
 }
 
 fio_verifies() {
-	for job in 'psync randwrite 4k' 'mmap randwrite 4k' 'libaio write 64k'; do
+	for job in 'psync randwrite 4k' 'mmap randwrite 4k'; do
 		# shellcheck disable=SC2086 # three words
 		set -- $1 $job
 		in_place "$1" "$(dir_of "$1")" fio --name=v --ioengine="$2" --rw="$3" --bs="$4" --size=4m --numjobs=2 \
