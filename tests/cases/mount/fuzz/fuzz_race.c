@@ -56,7 +56,12 @@ static int race(uint32_t racer, uint64_t seed)
 			err(1, "rename of %s", own);
 		int last = open("last", O_RDONLY);
 		char buf[32] = "";
-		if (last < 0 || read(last, buf, sizeof(buf) - 1) != 4)
+		if (last < 0)
+			err(1, "opening the file of all");
+		ssize_t got = read(last, buf, sizeof(buf) - 1);
+		if (got < 0)
+			err(1, "reading the file of all");
+		if (got != 4)
 			errx(1, "the file of all holds '%s'", buf);
 		close(last);
 	}
