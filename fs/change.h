@@ -1,7 +1,7 @@
 /*
  * A change that a program makes in the mount, from the request to the reply.
  *
- * change.c takes the request, asks the router whose it is, and either applies it at once (home.c), or
+ * change_ops.c takes the request; change.c asks the router whose it is, and either applies it at once (home.c), or
  * copies it to wait for the turn (then home.c), or sends it to the owner's gateway (foreign.c). Whoever
  * applied it fills `out`; change_finish() replies.
  */
@@ -118,6 +118,12 @@ struct change {
 		nameless; /* foreign link of a file without a name: the gateway reads it here */
 	char copied[];
 };
+
+/* Routes and applies it. Its nodes are there; c is copied when it has to wait. It ends with change_finish(). */
+void change_run(struct change *c);
+
+/* Replies by rc and out, for a change that was not run; and a part of change_finish(). */
+void change_reply(struct change *c, int rc);
 
 /* Replies by rc and out, takes the marks off the nodes, tells the router; frees a waiting copy. */
 void change_finish(struct change *c, int rc);

@@ -15,6 +15,7 @@
 #include "fs/estate.h"
 #include "fs/invalidate.h"
 #include "fs/lookup.h"
+#include "fs/pending.h"
 #include "fs/registry_watch.h"
 #include "fs/repos.h"
 #include "manager/base/cleanup.h"
@@ -34,14 +35,6 @@ enum {
 struct watch {
 	int wd;
 	uint64_t node; /* nodeid */
-	UT_hash_handle hh;
-};
-
-/* Something to look at: a name in a directory, or (name "") the content of a node. */
-struct pending {
-	char *key; /* owned: 16 hex digits of the nodeid, then the name */
-	uint64_t node;
-	uint64_t since_ms;
 	UT_hash_handle hh;
 };
 
@@ -99,16 +92,6 @@ int coherence_new(struct overlay *o, struct coherence **out, struct err *e)
 	return 0;
 }
 
-static void free_pending(struct pending **list)
-{
-	struct pending *p = NULL, *tmp = NULL;
-	HASH_ITER (hh, *list, p, tmp) {
-		HASH_DEL(*list, p);
-		free(p->key);
-		free(p);
-	}
-}
-
 static void wake(struct coherence *c)
 {
 	uint64_t one = 1;
@@ -136,8 +119,8 @@ struct coherence *coherence_free(struct coherence *c)
 		HASH_DEL(c->watches, w);
 		free(w);
 	}
-	free_pending(&c->pending);
-	free_pending(&c->posted);
+	pending_free(&c->pending);
+	pending_free(&c->posted);
 	c->o->estate->inotify = -1;
 	closep(&c->inotify);
 	c->registry = registry_watch_free(c->registry);
@@ -222,32 +205,13 @@ void coherence_unwatch(struct overlay *o, struct node *n)
 	free(w);
 }
 
-static void add_pending(struct pending **list, uint64_t node, const char *name)
-{
-	char *key = NULL;
-	struct pending *p = NULL;
-	if (asprintf(&key, "%016llx%s", (unsigned long long)node, name) < 0)
-		return;
-	HASH_FIND_STR(*list, key, p);
-	if (!p)
-		p = calloc(1, sizeof(*p));
-	if (!p || p->key) {
-		free(key);
-		return;
-	}
-	p->key = key;
-	p->node = node;
-	p->since_ms = clock_mono_ms();
-	HASH_ADD_KEYPTR(hh, *list, p->key, strlen(p->key), p);
-}
-
 void coherence_seen(struct overlay *o, struct node *n, uint64_t stamp)
 {
 	struct coherence *c = o->coherence;
 	if (stamp == n->stamp || n->changing)
 		return;
 	pthread_mutex_lock(&c->lock);
-	add_pending(&c->posted, node_id(n), "");
+	pending_add(&c->posted, node_id(n), "");
 	pthread_mutex_unlock(&c->lock);
 	wake(c);
 }
@@ -358,7 +322,7 @@ static void lost_name(struct coherence *c, struct node *n)
 		atomic_fetch_or(&n->flags, NODE_UNLINKED);
 	else
 		coherence_watch(c->o, n);
-	add_pending(&c->pending, node_id(n), "");
+	pending_add(&c->pending, node_id(n), "");
 }
 
 /* A file got one more name: no event told that under the name by which the kernel knows it. */
@@ -374,7 +338,7 @@ static void new_link(struct coherence *c, const struct lookup_stat *ls)
 	if (node_intern(c->o->nodes, &key, NULL, NULL, false, &n, &made) < 0)
 		return;
 	if (!made)
-		add_pending(&c->pending, node_id(n), "");
+		pending_add(&c->pending, node_id(n), "");
 	lookup_forget(c->o, node_id(n), 1);
 }
 
@@ -407,7 +371,7 @@ static bool check_name(struct coherence *c, struct node *dir, const char *name, 
 		node_name_drop(o->nodes, dir, name, NULL);
 		lost_name(c, belief);
 	} else if (same && (!own || belief->flags & NODE_REG)) {
-		add_pending(&c->pending, node_id(belief), "");
+		pending_add(&c->pending, node_id(belief), "");
 	}
 	if (belief)
 		lookup_forget(o, node_id(belief), 1);
@@ -417,7 +381,7 @@ static bool check_name(struct coherence *c, struct node *dir, const char *name, 
 static void collect(struct node *n, void *arg)
 {
 	struct pending **list = arg;
-	add_pending(list, node_id(n), "");
+	pending_add(list, node_id(n), "");
 }
 
 /* The queue overflowed: nobody knows what was missed, so everything goes, negative names too (they hang
@@ -436,7 +400,7 @@ static void forget_everything(struct coherence *c)
 		if (n && n->index != NODE_ROOT_ID)
 			invalidate_inode(o, n->repo, p->node, true);
 	}
-	free_pending(&all);
+	pending_free(&all);
 	c->reload = true;
 }
 
@@ -450,16 +414,7 @@ static void file_event(struct coherence *c, struct node *n, uint32_t mask)
 		return;
 	if (mask & IN_CLOSE_WRITE)
 		atomic_fetch_or(&n->flags, NODE_DOUBT);
-	add_pending(&c->pending, node_id(n), "");
-}
-
-static bool is_pending(const struct coherence *c, uint64_t node, const char *name)
-{
-	char key[16 + NODE_NAME_MAX + 1];
-	struct pending *p = NULL;
-	snprintf(key, sizeof(key), "%016llx%s", (unsigned long long)node, name);
-	HASH_FIND_STR(c->pending, key, p);
-	return p != NULL;
+	pending_add(&c->pending, node_id(n), "");
 }
 
 /*
@@ -470,7 +425,8 @@ static bool is_pending(const struct coherence *c, uint64_t node, const char *nam
 static bool is_own(struct coherence *c, struct node *dir, const char *name, uint32_t mask)
 {
 	bool own = false;
-	if (!(mask & (IN_CREATE | IN_DELETE | IN_MOVED_FROM)) || is_pending(c, node_id(dir), name))
+	if (!(mask & (IN_CREATE | IN_DELETE | IN_MOVED_FROM)) ||
+	    pending_has(c->pending, node_id(dir), name))
 		return false;
 	struct node *belief =
 		node_name_find(c->o->nodes, dir, name, mask & IN_CREATE ? &own : NULL);
@@ -511,7 +467,7 @@ static void take_event(struct coherence *c, const struct inotify_event *ev)
 	} else if (!(ev->mask & (IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO))) {
 		child_event(c, n, name, ev->mask);
 	} else if (!is_own(c, n, name, ev->mask)) {
-		add_pending(&c->pending, id, name);
+		pending_add(&c->pending, id, name);
 	}
 	lookup_forget(c->o, id, 1);
 }
@@ -534,37 +490,18 @@ static void read_events(struct coherence *c)
 	}
 }
 
-static void take_posted(struct coherence *c)
-{
-	struct pending *p = NULL, *tmp = NULL, *there = NULL;
-	LOCK_SCOPE(&c->lock);
-	HASH_ITER (hh, c->posted, p, tmp) {
-		HASH_DEL(c->posted, p);
-		HASH_FIND_STR(c->pending, p->key, there);
-		if (there) {
-			free(p->key);
-			free(p);
-		} else {
-			HASH_ADD_KEYPTR(hh, c->pending, p->key, strlen(p->key), p);
-		}
-	}
-}
-
 static void look_at_pending(struct coherence *c)
 {
 	struct pending *p = NULL, *tmp = NULL;
 	HASH_ITER (hh, c->pending, p, tmp) {
 		struct node *n = node_hold(c->o->nodes, p->node);
-		const char *name = p->key + 16;
+		const char *name = pending_name(p);
 		bool done = !n || (name[0] ? check_name(c, n, name, p->since_ms)
 					   : check_content(c->o, n));
 		if (n)
 			lookup_forget(c->o, p->node, 1);
-		if (!done)
-			continue;
-		HASH_DEL(c->pending, p);
-		free(p->key);
-		free(p);
+		if (done)
+			pending_done(&c->pending, p);
 	}
 }
 
@@ -604,7 +541,9 @@ static void *work(void *arg)
 		if (fds[0].revents & POLLIN)
 			usleep(SETTLE_US);
 		/* Posts first: an event of theirs is then merged. */
-		take_posted(c);
+		pthread_mutex_lock(&c->lock);
+		pending_move(&c->pending, &c->posted);
+		pthread_mutex_unlock(&c->lock);
 		read_events(c);
 		c->reload |= registry_watch_read(c->registry, c->o->repos);
 		look_at_pending(c);

@@ -227,15 +227,16 @@ static int path_hold(struct fdcache *c, struct node *n, struct fd_hold *h, unsig
 	if (fds_path_cached(c, n, h))
 		return 0;
 	int fd = open_by_name(c, n, left);
+	/* Who removes, replaces or renames it this moment made sure before that there is a descriptor. */
 	if (fd < 0)
-		return fd;
+		return fds_path_cached(c, n, h) ? 0 : fd;
 	fds_give_path(c, n, fd);
 	/* It may have been evicted already by others: then once more, with a descriptor of its own. */
 	if (fds_path_cached(c, n, h))
 		return 0;
 	fd = open_by_name(c, n, left);
 	if (fd < 0)
-		return fd;
+		return fds_path_cached(c, n, h) ? 0 : fd;
 	*h = (struct fd_hold){.fd = fd, .node = n, .kind = HOLD_TEMP};
 	return 0;
 }

@@ -266,9 +266,9 @@ void foreign_submit(struct change *c)
 		return;
 	}
 	again_begin_foreign(c);
-	if (c->kind == CHANGE_UNLINK || c->kind == CHANGE_RMDIR)
+	if (c->kind == CHANGE_UNLINK || c->kind == CHANGE_RMDIR || c->kind == CHANGE_RENAME)
 		change_keep_reachable(c->o, c->node, c->name);
-	else if (c->kind == CHANGE_RENAME)
+	if (c->kind == CHANGE_RENAME)
 		change_keep_reachable(c->o, c->node2, c->name2);
 	if (c->kind == CHANGE_SETATTR && c->to_set & FUSE_SET_ATTR_MODE)
 		change_keep_for_openers(c);
