@@ -37,7 +37,8 @@ rrm top -n 1 | grep -qE "^web .*\($lock\).* 1 +[0-9]+ +[0-9]+$" || die "the turn
 
 # live
 # tmux 3.3 does not always reap what has ended in a window: the shell around it says how
-term_start top 120 20 "rrm top -d 1 --sort name; echo \$? >'$T/x/status'"
+# and outlives the Ctrl-C below (dash would not)
+term_start top 120 20 "trap : INT; rrm top -d 1 --sort name; echo \$? >'$T/x/status'"
 sees top 'h help  q quit'
 sees top "($lock)"
 touch "$T/x/done"

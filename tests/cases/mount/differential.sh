@@ -1,7 +1,5 @@
 #!/bin/sh
-# not: distro tsan
-# Not under TSan until a fault is found that its slowness shows (open, issue 4): a file that is replaced by rename(2) at
-# the very moment when another process reads it is now and then ESTALE to that one (fuzz_race.c, "reading the file of all").
+# not: distro
 # Random operations of all kinds, by several processes, answer the same in a plain directory, at home in the
 # mount and in a foreign repo of it, and leave the same trees; as root also by processes of several users.
 # RRM_FUZZ_SECONDS: how long (each time with other seeds); RRM_FUZZ_SEED: from which seed on. What a failure
