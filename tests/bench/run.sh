@@ -144,6 +144,9 @@ if [ "$reads" = no ]; then
 fi
 
 echo
+mkdir "$R/a/.git/work/seen"
+rrm-workload seen "$R/a/.git/work/seen" "$M/a/.git/work/seen" "$n" | paste -sd' ' | awk '{
+	printf "%-44s median %.1f ms, p99 %.1f ms, longest %.1f ms  goal 10\n", "a change outside is seen after", $1 / 1000, $2 / 1000, $3 / 1000 }'
 for r in $repos; do
 	at "$M/$r" git status >/dev/null
 	# after a directory was read the kernel asks once more for its attributes (the access time)

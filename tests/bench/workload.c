@@ -1,7 +1,7 @@
 /*
  * Timed work for tests/bench/run.sh, where the start of a program or the loop of a shell would be most of
  * the cost, and the few system calls that the cases need and no shell tool makes. Prints elapsed
- * microseconds, one number; `latency` and `starts` two: median and 99th percentile. Fails with a sentence.
+ * microseconds, one number; `latency`, `starts` and `seen` the median and the 99th percentile. Fails with a sentence.
  */
 #include <err.h>
 #include <fcntl.h>
@@ -291,6 +291,64 @@ static void cmd_latency(char **argv)
 	free(us);
 }
 
+/* Change number i in the real directory; whether the mount tells it. 0: content, 1: a new name, 2: another
+ * file under a name, 3: a name goes. */
+static void change_outside(const char *dir, long i)
+{
+	char path[PATH_MAX], other[PATH_MAX], text[24];
+	snprintf(path, sizeof(path), "%s/seen-%ld", dir, i % 4 ? i / 4 : 0);
+	snprintf(other, sizeof(other), "%s/seen-other", dir);
+	snprintf(text, sizeof(text), "%023ld", i);
+	if (i % 4 == 3) {
+		if (unlink(path) < 0)
+			err(1, "%s", path);
+		return;
+	}
+	const char *to = i % 4 == 2 ? other : path;
+	int fd = open_or_die(to, O_WRONLY | O_CREAT);
+	write_or_die(fd, text, sizeof(text), to);
+	close(fd);
+	if (to == other && rename(other, path) < 0)
+		err(1, "%s", other);
+}
+
+static bool is_seen(const char *dir, long i)
+{
+	char path[PATH_MAX], text[24] = "";
+	snprintf(path, sizeof(path), "%s/seen-%ld", dir, i % 4 ? i / 4 : 0);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof(text) - 1);
+	if (fd >= 0)
+		close(fd);
+	return i % 4 == 3 ? fd < 0 : n > 0 && strtol(text, NULL, 10) == i;
+}
+
+/* seen REAL MOUNTED N: until a change made in REAL is seen in MOUNTED, which has what was there before in its
+ * caches: median, 99th percentile and longest. */
+static void cmd_seen(char **argv)
+{
+	enum { GIVE_UP_US = 10000000 };
+	long n = number(argv[2]);
+	uint32_t *us = calloc((size_t)n, sizeof(*us));
+	/* numbers from 4 on: each change has another text, and seen-0 is the file whose content changes */
+	change_outside(argv[0], 0);
+	for (long i = 4; i < n + 4; i++) {
+		(void)is_seen(argv[1], i);
+		usleep(3000 + (useconds_t)(i * 997 % 4000));
+		change_outside(argv[0], i);
+		uint64_t begun = now_us();
+		while (!is_seen(argv[1], i)) {
+			if (now_us() - begun > GIVE_UP_US)
+				errx(1, "change %ld in %s is not seen in %s", i, argv[0], argv[1]);
+			usleep(100);
+		}
+		us[i - 4] = (uint32_t)(now_us() - begun);
+	}
+	print_median(us, n);
+	printf("%u\n", us[n - 1]);
+	free(us);
+}
+
 static long write_until(const char *dir, uint64_t end_us)
 {
 	char path[PATH_MAX], data[1024];
@@ -385,6 +443,7 @@ static const struct {
 	{"write-seq", 3, cmd_write_seq}, {"write-random", 3, cmd_write_random},
 	{"latency", 3, cmd_latency},     {"rate", 2, cmd_rate},
 	{"mmap", 3, cmd_mmap},           {"pause", 2, cmd_pause},
+	{"seen", 3, cmd_seen},
 };
 
 int main(int argc, char **argv)
