@@ -135,6 +135,11 @@ void change_name_moved(struct change *c)
 		if (both[i] && c->out.trusted && lookup_stat_node(o, both[i], &ls) == 0)
 			both[i]->stamp = ls.stamp;
 	}
+	/* Unknown: it was never looked up, or what became of its old name was seen (coherence.c) before we came here. */
+	if (!from && change_entry(c, c->node2, c->name2) == 0)
+		lookup_forget(o, c->out.e.ino, 1);
+	if (!to && exchange && change_entry(c, c->node, c->name) == 0)
+		lookup_forget(o, c->out.e.ino, 1);
 	if (from)
 		lookup_forget(o, node_id(from), 1);
 	if (to)

@@ -347,7 +347,7 @@ static bool check_name(struct coherence *c, struct node *dir, const char *name, 
 {
 	struct overlay *o = c->o;
 	struct lookup_stat ls = {0};
-	bool own = false, removed = false;
+	bool own = false, removed = false, settled = true;
 	/* Who waits for a turn has the directory locked in the kernel: to tell now would wait with him, and
 	 * with us all news of his repo. */
 	if (dir->waiting || (dir->changing && clock_mono_ms() < since_ms + FORCE_MS))
@@ -368,14 +368,16 @@ static bool check_name(struct coherence *c, struct node *dir, const char *name, 
 	if (exists && !same && S_ISREG(ls.st.st_mode) && ls.st.st_nlink > 1)
 		new_link(c, &ls);
 	if (belief && !same) {
-		node_name_drop(o->nodes, dir, name, NULL);
-		lost_name(c, belief);
+		/* Something of ours may have been renamed to it since: then look once more. */
+		settled = node_name_drop_of(o->nodes, dir, name, belief);
+		if (settled)
+			lost_name(c, belief);
 	} else if (same && (!own || belief->flags & NODE_REG)) {
 		pending_add(&c->pending, node_id(belief), "");
 	}
 	if (belief)
 		lookup_forget(o, node_id(belief), 1);
-	return true;
+	return settled;
 }
 
 static void collect(struct node *n, void *arg)

@@ -493,6 +493,16 @@ struct node *node_name_drop(struct nodes *t, struct node *parent, const char *na
 	return n;
 }
 
+bool node_name_drop_of(struct nodes *t, struct node *parent, const char *name, const struct node *n)
+{
+	LOCK_SCOPE(&t->lock);
+	uint32_t *slot = name_slot_locked(t, parent->index, name);
+	bool is = slot && node_ptr(t, name_ptr(t, *slot)->node) == n;
+	if (is)
+		drop_name_locked(t, slot);
+	return is;
+}
+
 bool node_name_nth(struct nodes *t, const struct node *n, unsigned nth, struct node **parent,
 		   char name[NODE_NAME_MAX])
 {

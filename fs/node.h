@@ -118,6 +118,9 @@ uint64_t node_name_ino(struct nodes *t, const struct node *parent, const char *n
 void node_name_add(struct nodes *t, struct node *n, struct node *parent, const char *name);
 /* Takes the name away; last says whether it was the node's last one. NULL when there is no such name. */
 struct node *node_name_drop(struct nodes *t, struct node *parent, const char *name, bool *last);
+/* The same, if it is n that is called so. */
+bool node_name_drop_of(struct nodes *t, struct node *parent, const char *name,
+		       const struct node *n);
 
 enum { NODE_NAME_MAX = 256 };
 /* The nth name of n: its parent, and the text copied. False when there are fewer. The parent stays

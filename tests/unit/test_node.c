@@ -236,6 +236,8 @@ static void names_are_found_dropped_and_moved(void **state)
 	assert_ptr_equal(node_name_drop(t, dir, "a", &last), file);
 	assert_false(last);
 	assert_null(node_name_drop(t, dir, "a", &last));
+	assert_false(node_name_drop_of(t, dir, "a", file));
+	assert_false(node_name_drop_of(t, dir, "b", dir)); /* something else is called so */
 	assert_null(node_name_find(t, dir, "a", NULL));
 	assert_ptr_equal(node_name_find(t, dir, "b", NULL), file);
 	assert_int_equal(file->nlookup, 2); /* the find holds it */
