@@ -372,6 +372,17 @@ static void put_in_line(struct change *c, int verdict)
 		foreign_submit(k);
 }
 
+static void refused(struct change *c, int verdict)
+{
+	char path[PATH_MAX], path2[PATH_MAX];
+	struct router_note what = {.op = op_of(c)};
+	if (verdict == -EROFS) {
+		note_paths(c, &what, path, path2);
+		router_refused(c->o->router, &c->pass, &what);
+	}
+	change_finish(c, verdict);
+}
+
 void change_run(struct change *c)
 {
 	struct overlay *o = c->o;
@@ -395,13 +406,13 @@ void change_run(struct change *c)
 		change_finish(c, rc);
 		return;
 	}
-	int verdict = router_begin(o->router, re->rr, &caller, key_of(c), &c->pass, NULL);
+	int verdict = router_begin(o->router, re->rr, &caller, key_of(c), &c->pass);
 	if (again_was_foreign(c) && verdict == ROUTER_HOME)
 		router_end(o->router, &c->pass, NULL);
 	if (again_was_foreign(c) && verdict >= 0)
 		verdict = ROUTER_FOREIGN;
 	if (verdict < 0) {
-		change_finish(c, verdict);
+		refused(c, verdict);
 	} else if (verdict == ROUTER_FOREIGN && c->kind == CHANGE_COPY) {
 		change_finish(c, -EOPNOTSUPP);
 	} else if (verdict == ROUTER_FOREIGN && c->kind == CHANGE_TMPFILE) {

@@ -13,20 +13,22 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "manager/auditkeep.h"
 #include "manager/base/cleanup.h"
 #include "manager/base/file.h"
-#include "manager/base/sha256.h"
 
-enum { CHUNK = 64 << 10, RETRIES = 100, TORN_TRIES = 20, TORN_WAIT_US = 5000 };
+#define AUDIT "audit"
+#define REFUSED "refused"
 
-/* One file of the log; seq UINT64_MAX is audit.jsonl itself. */
+enum { CHUNK = 64 << 10, RETRIES = 100 };
+
+/* One file of the log; seq UINT64_MAX is the one that is written to. */
 struct part {
 	uint64_t seq;
 	char name[AUDITLOG_FILE_MAX];
 };
 
 struct auditlog {
+	const char *stem; /* of the names: "audit" or "refused" */
 	int dirfd;
 	int fd;   /* -1: nothing opened yet */
 	int next; /* the file behind fd, once it is known; -1 */
@@ -41,19 +43,22 @@ struct auditlog {
 	uint64_t skipped;   /* bytes of it that were thrown away */
 };
 
-static bool part_name(const char *name, uint64_t *seq)
+static bool part_name(const char *stem, const char *name, uint64_t *seq)
 {
+	size_t len = strlen(stem);
 	char *end;
 
-	if (!strcmp(name, "audit.jsonl")) {
+	if (strncmp(name, stem, len) != 0 || strlen(name) >= AUDITLOG_FILE_MAX)
+		return false;
+	name += len;
+	if (!strcmp(name, ".jsonl")) {
 		*seq = UINT64_MAX;
 		return true;
 	}
-	if (strncmp(name, "audit.", 6) != 0 || name[6] < '0' || name[6] > '9' ||
-	    strlen(name) >= AUDITLOG_FILE_MAX)
+	if (name[0] != '.' || name[1] < '0' || name[1] > '9')
 		return false;
 	errno = 0;
-	*seq = strtoull(name + 6, &end, 10);
+	*seq = strtoull(name + 1, &end, 10);
 	return !errno && *seq != UINT64_MAX && !strcmp(end, ".jsonl");
 }
 
@@ -63,10 +68,10 @@ static int by_seq(const void *a, const void *b)
 	return x->seq < y->seq ? -1 : x->seq > y->seq;
 }
 
-static int list_parts(int dirfd, struct part **out, size_t *n)
+static int list_parts(const struct auditlog *a, struct part **out, size_t *n)
 {
 	CLEANUP(freep) struct part *parts = NULL;
-	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = openat(a->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	CLEANUP(closedirp) DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	const struct dirent *de;
 
@@ -79,7 +84,7 @@ static int list_parts(int dirfd, struct part **out, size_t *n)
 	}
 	while ((errno = 0, de = readdir(d))) {
 		uint64_t seq;
-		if (!part_name(de->d_name, &seq))
+		if (!part_name(a->stem, de->d_name, &seq))
 			continue;
 		void *more = reallocarray(parts, *n + 1, sizeof(*parts));
 		if (!more)
@@ -114,13 +119,14 @@ static ssize_t index_of(int dirfd, int fd, const struct part *parts, size_t n)
 	return -1;
 }
 
-/* Opens the part behind fd (-1: the first). 1 with *out; 0 when there is none; -EAGAIN: look again. */
-static int open_after(int dirfd, int fd, int *out, char name[AUDITLOG_FILE_MAX])
+/* Opens the part behind the open one (none: the first). 1 with *out; 0 when there is none; -EAGAIN: look again. */
+static int open_after(const struct auditlog *a, int *out, char name[AUDITLOG_FILE_MAX])
 {
+	int dirfd = a->dirfd, fd = a->fd;
 	CLEANUP(freep) struct part *parts = NULL, *now = NULL;
 	CLEANUP(closep) int next = -1;
 	size_t n, n_now;
-	int r = list_parts(dirfd, &parts, &n);
+	int r = list_parts(a, &parts, &n);
 
 	if (r)
 		return r;
@@ -132,7 +138,7 @@ static int open_after(int dirfd, int fd, int *out, char name[AUDITLOG_FILE_MAX])
 	if (next < 0)
 		return errno == ENOENT ? -EAGAIN : -errno;
 	/* Was it rotated between the list and the open? Then another file may come first. */
-	r = list_parts(dirfd, &now, &n_now);
+	r = list_parts(a, &now, &n_now);
 	if (r)
 		return r;
 	ssize_t before = fd < 0 ? -1 : index_of(dirfd, fd, now, n_now);
@@ -149,7 +155,7 @@ static int look_ahead(struct auditlog *a)
 	int r = -EAGAIN;
 
 	for (int i = 0; i < RETRIES && r == -EAGAIN; i++)
-		r = open_after(a->dirfd, a->fd, &a->next, a->next_file);
+		r = open_after(a, &a->next, a->next_file);
 	return r == -EAGAIN ? 0 : r; /* it rotates faster than we look: the next call tries again */
 }
 
@@ -164,7 +170,7 @@ static void advance(struct auditlog *a)
 	a->skipping = a->unnumbered = false;
 }
 
-static int new_log(struct auditlog **out, const char *state_dir, struct err *e)
+static int new_log(struct auditlog **out, const char *stem, const char *state_dir, struct err *e)
 {
 	struct auditlog *a = calloc(1, sizeof(*a));
 
@@ -172,6 +178,7 @@ static int new_log(struct auditlog **out, const char *state_dir, struct err *e)
 		free(a);
 		return err_errno(e, -ENOMEM, "reading the audit in %s", state_dir);
 	}
+	a->stem = stem;
 	a->fd = a->next = -1;
 	a->dirfd = open(state_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (a->dirfd < 0) {
@@ -186,7 +193,12 @@ static int new_log(struct auditlog **out, const char *state_dir, struct err *e)
 
 int auditlog_open(struct auditlog **out, const char *state_dir, struct err *e)
 {
-	return new_log(out, state_dir, e);
+	return new_log(out, AUDIT, state_dir, e);
+}
+
+int auditlog_open_refused(struct auditlog **out, const char *state_dir, struct err *e)
+{
+	return new_log(out, REFUSED, state_dir, e);
 }
 
 struct auditlog *auditlog_close(struct auditlog *a)
@@ -236,6 +248,7 @@ static void give(struct auditlog *a, size_t len, struct auditlog_line *line)
 	text[line->len] = '\0'; /* where the newline was, or beyond the part that is shown */
 	line->text = text;
 	line->oversized = a->skipping || len > AUDITLOG_LINE_MAX;
+	line->refused = !strcmp(a->stem, REFUSED);
 	line->number = a->unnumbered ? 0 : ++a->number;
 	line->offset = a->offset;
 	memcpy(line->file, a->file, sizeof(line->file));
@@ -288,8 +301,12 @@ int auditlog_next(struct auditlog *a, struct auditlog_line *line, struct err *e)
 	return 1;
 }
 
-size_t auditlog_torn(const struct auditlog *a)
+size_t auditlog_torn(const struct auditlog *a, struct auditlog_line *line)
 {
+	if (line) {
+		line->number = a->number + 1;
+		memcpy(line->file, a->file, sizeof(line->file));
+	}
 	return a->fill - a->start + a->skipped;
 }
 
@@ -404,7 +421,7 @@ static int all_backwards(struct auditlog *a, struct back *b)
 {
 	CLEANUP(freep) struct part *parts = NULL;
 	size_t n;
-	int r = list_parts(a->dirfd, &parts, &n);
+	int r = list_parts(a, &parts, &n);
 
 	for (size_t i = parts ? n : 0; !r && i-- > 0;) {
 		uint64_t end = 0;
@@ -433,16 +450,15 @@ static int all_backwards(struct auditlog *a, struct back *b)
 	return r;
 }
 
-int auditlog_backwards(const char *state_dir,
-		       int (*fn)(const struct auditlog_line *line, void *arg), void *arg,
-		       struct auditlog **end, struct err *e)
+static int backwards(struct back b, const char *stem, const char *state_dir, struct auditlog **end,
+		     struct err *e)
 {
 	struct auditlog *a = NULL;
-	struct back b = {.fn = fn, .arg = arg};
-	int r = new_log(&a, state_dir, e);
+	int r = new_log(&a, stem, state_dir, e);
 
 	if (!a)
 		return r;
+	b.line.refused = !strcmp(stem, REFUSED);
 	b.buf = malloc(CHUNK + AUDITLOG_LINE_MAX + 1);
 	r = -ENOMEM;
 	for (int i = 0; b.buf && i < RETRIES; i++) {
@@ -460,6 +476,20 @@ int auditlog_backwards(const char *state_dir,
 	return r;
 }
 
+int auditlog_backwards(const char *state_dir,
+		       int (*fn)(const struct auditlog_line *line, void *arg), void *arg,
+		       struct auditlog **end, struct err *e)
+{
+	return backwards((struct back){.fn = fn, .arg = arg}, AUDIT, state_dir, end, e);
+}
+
+int auditlog_backwards_refused(const char *state_dir,
+			       int (*fn)(const struct auditlog_line *line, void *arg), void *arg,
+			       struct auditlog **end, struct err *e)
+{
+	return backwards((struct back){.fn = fn, .arg = arg}, REFUSED, state_dir, end, e);
+}
+
 int auditlog_parse(const struct auditlog_line *line, cJSON **out, struct err *e)
 {
 	if (line->oversized)
@@ -467,116 +497,10 @@ int auditlog_parse(const struct auditlog_line *line, cJSON **out, struct err *e)
 	int r = json_parse(line->text, line->len, out, e);
 	if (r)
 		return r;
-	if (cJSON_IsObject(*out) && json_int(*out, "seq", -1) >= 0 && json_str(*out, "op", NULL))
+	if (cJSON_IsObject(*out) && (line->refused || json_int(*out, "seq", -1) >= 0) &&
+	    json_str(*out, "op", NULL))
 		return 0;
 	cJSON_Delete(*out);
 	*out = NULL;
 	return err_set(e, -EINVAL, "it is no audit record (seq or op is missing)");
-}
-
-struct chain {
-	char prev[SHA256_HEX_LEN]; /* what the next line must name */
-	int64_t seq;               /* of the line before; -1 for the first */
-	struct auditkeep_begin begin;
-};
-
-/* Does the first line of all come where the log begins? What the removal of old parts left half done may
- * stand before that. */
-static const char *check_first(const struct chain *c, int64_t seq, const char *prev)
-{
-	if (!c->begin.seq)
-		return strcmp(prev, c->prev) != 0
-			       ? "it is not the first record ever: prev is not 64 zeros, so what "
-				 "came before it is missing"
-			       : NULL;
-	if (seq > c->begin.seq)
-		return "it is not the record with which audit.begin says that the log begins: "
-		       "what came before it is missing";
-	return NULL;
-}
-
-/* 0, or -EINVAL with what is wrong. */
-static int check_line(struct chain *c, const struct auditlog_line *line, struct err *e)
-{
-	CLEANUP(json_deletep) cJSON *j = NULL;
-	int r = auditlog_parse(line, &j, e);
-
-	if (r)
-		return r;
-	int64_t seq = json_int(j, "seq", -1);
-	if (c->seq >= 0 && seq != c->seq + 1)
-		return err_set(e, -EINVAL, "seq is %lld, but %lld comes after the line before it",
-			       (long long)seq, (long long)c->seq + 1);
-	const char *prev = json_str(j, "prev", "");
-	const char *why = c->seq < 0 ? check_first(c, seq, prev)
-			  : strcmp(prev, c->prev) != 0
-				  ? "prev is not the hash of the line before it: that line was "
-				    "changed, or lines between them are missing"
-				  : NULL;
-	if (!why && seq == c->begin.seq && strcmp(prev, c->begin.prev) != 0)
-		why = "prev is not what audit.begin says: the parts before it were others";
-	if (why)
-		return err_set(e, -EINVAL, "%s", why);
-	c->seq = seq;
-	return sha256_hex(line->text, line->len, c->prev);
-}
-
-static void note_bad(struct auditlog_check *out, const char *file, uint64_t number, const char *why)
-{
-	out->bad = true;
-	out->number = number;
-	snprintf(out->file, sizeof(out->file), "%s", file);
-	err_set(&out->problem, 0, "%s line %llu: %s", file, (unsigned long long)number, why);
-}
-
-/* 0 at the end, also behind a bad line. */
-static int verify_lines(struct auditlog *a, struct auditlog_check *out, struct err *e)
-{
-	struct chain chain = {.seq = -1};
-	struct auditlog_line line;
-	struct err why = ERR_INIT;
-	int r;
-
-	memset(chain.prev, '0', sizeof(chain.prev) - 1);
-	r = auditkeep_read(a->dirfd, &chain.begin, &why);
-	if (r == -EINVAL || r == -EFBIG) {
-		note_bad(out, "audit.begin", 1, why.text);
-		return 0;
-	}
-	if (r)
-		return err_errno(e, r, "reading audit.begin");
-	out->begins = chain.begin.seq;
-	for (unsigned tries = 0; (r = auditlog_next(a, &line, e)) >= 0;) {
-		if (!r && auditlog_torn(a) && tries++ < TORN_TRIES) {
-			usleep(TORN_WAIT_US); /* perhaps seen in the middle of the gateway's write */
-			continue;
-		}
-		if (!r)
-			break;
-		int bad = check_line(&chain, &line, &why);
-		if (bad == -EINVAL) {
-			note_bad(out, line.file, line.number, why.text);
-			return 0;
-		}
-		if (bad)
-			return err_errno(e, bad, "checking %s line %llu", line.file,
-					 (unsigned long long)line.number);
-		out->records++;
-	}
-	if (!r && auditlog_torn(a))
-		note_bad(out, a->file, a->number + 1, "it ends in the middle, without a newline");
-	return r;
-}
-
-int auditlog_verify(const char *state_dir, struct auditlog_check *out, struct err *e)
-{
-	struct auditlog *a = NULL;
-
-	memset(out, 0, sizeof(*out));
-	int r = auditlog_open(&a, state_dir, e);
-	if (!a)
-		return r;
-	r = verify_lines(a, out, e);
-	auditlog_close(a);
-	return r;
 }

@@ -1,6 +1,8 @@
 /*
  * Reading <state>/audit.jsonl and the rotated audit.<seq>.jsonl, oldest first by <seq>, as one long file
  * of lines. The gateway writes it; this only reads, in bounded memory, while it grows and is rotated.
+ * refused.jsonl, which the mount writes of what no gateway was asked about, is read in the same way: its lines are
+ * records without seq and prev.
  *
  * A record's line is at most AUDITLOG_LINE_MAX bytes; a longer one is given cut, with `oversized` set.
  * Bytes behind the last newline are not a line yet. One struct is used by one thread at a time.
@@ -21,6 +23,7 @@ struct auditlog_line {
 	const char *text; /* borrowed until the next call; no newline; NUL behind it */
 	size_t len;
 	bool oversized;
+	bool refused;                 /* it is of refused.jsonl */
 	uint64_t number;              /* of the line in its file, from 1; 0 when read backwards */
 	uint64_t offset;              /* of its first byte in its file */
 	char file[AUDITLOG_FILE_MAX]; /* "audit.jsonl" */
@@ -28,14 +31,16 @@ struct auditlog_line {
 
 /* 0 also when there is no log (yet). The directory must exist. */
 int auditlog_open(struct auditlog **out, const char *state_dir, struct err *e);
+int auditlog_open_refused(struct auditlog **out, const char *state_dir, struct err *e);
 struct auditlog *auditlog_close(struct auditlog *a); /* NULL is fine; returns NULL */
 
 /* 1: *line is the next one. 0: none for now; call again later for what was written meanwhile, also
  * behind a rotation. Negative errno with a sentence. */
 int auditlog_next(struct auditlog *a, struct auditlog_line *line, struct err *e);
 
-/* After the end (0) was reached: the bytes behind the last newline, 0 when there are none. */
-size_t auditlog_torn(const struct auditlog *a);
+/* After the end (0) was reached: the bytes behind the last newline, 0 when there are none. *line (may be NULL): file and
+ * number of the line that they would be. */
+size_t auditlog_torn(const struct auditlog *a, struct auditlog_line *line);
 
 /*
  * Calls fn for each line from the newest to the oldest, until it returns non-zero (which is returned).
@@ -45,19 +50,9 @@ size_t auditlog_torn(const struct auditlog *a);
 int auditlog_backwards(const char *state_dir,
 		       int (*fn)(const struct auditlog_line *line, void *arg), void *arg,
 		       struct auditlog **end, struct err *e);
+int auditlog_backwards_refused(const char *state_dir,
+			       int (*fn)(const struct auditlog_line *line, void *arg), void *arg,
+			       struct auditlog **end, struct err *e);
 
 /* A record, or -EINVAL with what is wrong with the line. *out owned. Pure. */
 int auditlog_parse(const struct auditlog_line *line, cJSON **out, struct err *e);
-
-/* The chain: {seq goes up by 1, prev is the SHA-256 of the line before, 64 zeros for the first}. */
-struct auditlog_check {
-	uint64_t records; /* good lines seen */
-	int64_t begins; /* seq of the first record that is kept; 0: none was cleared (auditkeep.h) */
-	bool bad;
-	struct err problem; /* "audit.jsonl line 12: prev is not the hash of the line before" */
-	char file[AUDITLOG_FILE_MAX];
-	uint64_t number; /* line of the first bad one */
-};
-
-/* 0 when the whole log was read: look at out->bad. Negative errno with a sentence. */
-int auditlog_verify(const char *state_dir, struct auditlog_check *out, struct err *e);

@@ -92,7 +92,7 @@ int auditstat_take(void *arg, const struct repo *r, const cJSON *record)
 	en->sum.writes += positive(record, "writes");
 	en->sum.bytes += positive(record, "bytes");
 	en->sum.failed += strcmp(result, "ok") != 0;
-	en->sum.refused += !strcmp(result, "refused");
+	en->sum.refused += auditview_refused(record);
 	en->sum.wait_us += wait;
 	en->sum.wait_max_us = wait > en->sum.wait_max_us ? wait : en->sum.wait_max_us;
 	if (strcmp(ts, en->sum.last) > 0)

@@ -16,7 +16,7 @@ struct auditstat_sum {
 	char *comm;              /* owned */
 	uint64_t records, writes, bytes;
 	uint64_t failed;  /* records with another result than ok */
-	uint64_t refused; /* of those, "refused" */
+	uint64_t refused; /* of those, auditview_refused() */
 	uint64_t wait_us, wait_max_us;
 	char last[32]; /* ts of the newest */
 };

@@ -17,8 +17,18 @@ static bool path_matches(const cJSON *record, const char *key, const char *patte
 	return !json_get_bytes(record, key, &path) && path && !fnmatch(pattern, path, 0);
 }
 
-static bool result_matches(const char *result, const char *wanted)
+bool auditview_refused(const cJSON *record)
 {
+	return !cJSON_HasObjectItem(record, "seq") ||
+	       !strcmp(json_str(record, "result", ""), "refused");
+}
+
+static bool result_matches(const cJSON *record, const char *wanted)
+{
+	const char *result = json_str(record, "result", "");
+
+	if (!strcasecmp(wanted, "refused"))
+		return auditview_refused(record);
 	if (!strcmp(wanted, "failed"))
 		return strcmp(result, "ok") != 0;
 	return !strcasecmp(result, wanted);
@@ -35,7 +45,7 @@ bool auditview_wants(const struct auditview *v, const cJSON *record)
 		return false;
 	if ((v->has_since && ts < v->since_ms) || (v->has_until && ts > v->until_ms))
 		return false;
-	if (v->result && !result_matches(json_str(record, "result", ""), v->result))
+	if (v->result && !result_matches(record, v->result))
 		return false;
 	return !v->path || path_matches(record, "path", v->path) ||
 	       path_matches(record, "path2", v->path);
@@ -91,7 +101,10 @@ void auditview_print(const struct auditview *v, FILE *f, const char *repo, const
 		cmd_print_bytes(f, repo);
 		fputs(term_escape(&t, TERM_PLAIN), f);
 	}
-	fprintf(f, "  #%lld ", (long long)json_int(record, "seq", 0));
+	if (cJSON_HasObjectItem(record, "seq"))
+		fprintf(f, "  #%lld ", (long long)json_int(record, "seq", 0));
+	else
+		fputs("  refused ", f);
 	cmd_print_bytes(f, json_str(record, "op", "?"));
 	print_bytes_of(f, record, "path", " ");
 	print_bytes_of(f, record, "path2", " -> ");

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "manager/auditlog.h"
+#include "manager/auditchain.h"
 #include "manager/auditstat.h"
 #include "manager/base/cleanup.h"
 #include "manager/base/clock.h"
@@ -24,8 +24,8 @@ struct options {
 
 static int verify_one(const struct repo *r, const struct options *o, cJSON *all, struct err *e)
 {
-	struct auditlog_check check;
-	int rc = auditlog_verify(r->state_dir, &check, e);
+	struct auditchain_check check;
+	int rc = auditchain_verify(r->state_dir, &check, e);
 
 	if (rc)
 		return rc;

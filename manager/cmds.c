@@ -116,7 +116,11 @@ const struct command manager_commands[] = {
 	 "the audit of foreign writes",
 	 "Prints who wrote what into the repository, oldest first; through a pager ($RRM_PAGER, "
 	 "$PAGER, less)\n"
-	 "on a terminal. A damaged line is passed by and said.\n\n"
+	 "on a terminal. Writes through the mount that never reached its gateway, because the turn "
+	 "did not come\n"
+	 "or the policy forbids them, stand between, marked refused, with the reason; the last "
+	 "thousands of them\n"
+	 "are kept. A damaged line is passed by and said.\n\n"
 	 "  -n, --lines N  only the last N\n"
 	 "  -f, --follow   wait for more, until interrupted (begins with the last 10 unless -n "
 	 "says)\n"

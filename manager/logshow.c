@@ -1,5 +1,5 @@
 /*
- * One stream a repo, each with its next wanted record in hand; the oldest of those is printed. With -n
+ * Two streams a repo, its audit and refused.jsonl, each with its next wanted record in hand; the oldest of those is printed. With -n
  * each log is read backwards instead, so that the end of a large one costs little.
  */
 #include "manager/logshow.h"
@@ -26,6 +26,7 @@ struct entry {
 
 struct stream {
 	const struct repo *repo; /* borrowed */
+	bool refused;            /* of refused.jsonl */
 	struct auditlog *log;    /* owned */
 	struct entry head;       /* record NULL: none in hand */
 	/* with -n, newest first */
@@ -37,7 +38,7 @@ struct stream {
 struct logshow {
 	const struct logshow_options *o; /* borrowed */
 	struct stream *streams;          /* owned */
-	size_t n;
+	size_t n, n_repos;
 	uint64_t complaints, printed;
 };
 
@@ -52,9 +53,12 @@ static void complain(struct stream *s, const struct auditlog_line *line, const c
 {
 	if (s->show->complaints++ >= COMPLAINTS_MAX)
 		return;
-	fprintf(stderr, "rrm: %s/%s, the line at byte %llu, is skipped: %s; rrm log --verify %s\n",
-		s->repo->state_dir, line->file, (unsigned long long)line->offset, why,
-		s->repo->name);
+	fprintf(stderr, "rrm: %s/%s, the line at byte %llu, is skipped: %s", s->repo->state_dir,
+		line->file, (unsigned long long)line->offset, why);
+	if (s->refused)
+		fputc('\n', stderr);
+	else
+		fprintf(stderr, "; rrm log --verify %s\n", s->repo->name);
 }
 
 /* 1: out is a wanted record. 0: the line is not wanted or no record (then said). -ENOMEM. */
@@ -98,7 +102,8 @@ static int print_entry(struct logshow *sh, const struct stream *s, const struct 
 	if (sh->o->take)
 		return sh->o->take(sh->o->arg, s->repo, en->record);
 	if (!sh->o->json) {
-		auditview_print(&sh->o->view, stdout, sh->n > 1 ? s->repo->name : NULL, en->record);
+		auditview_print(&sh->o->view, stdout, sh->n_repos > 1 ? s->repo->name : NULL,
+				en->record);
 		if (sh->o->diff)
 			auditdiff_print(stdout, s->repo, en->record);
 	} else if (sh->o->follow) {
@@ -212,7 +217,9 @@ static int show_last(struct logshow *sh, struct err *e)
 	for (size_t i = 0; i < sh->n; i++) {
 		struct stream *s = &sh->streams[i];
 		s->log = auditlog_close(s->log);
-		int r = auditlog_backwards(s->repo->state_dir, keep, s, &s->log, e);
+		int r = s->refused ? auditlog_backwards_refused(s->repo->state_dir, keep, s,
+								&s->log, e)
+				   : auditlog_backwards(s->repo->state_dir, keep, s, &s->log, e);
 		if (r < 0)
 			return r;
 	}
@@ -310,16 +317,19 @@ int logshow_open(struct logshow **out, const struct logshow_options *o, const st
 {
 	struct logshow *sh = calloc(1, sizeof(*sh));
 
-	if (!sh || !(sh->streams = calloc(n + 1, sizeof(*sh->streams)))) {
+	if (!sh || !(sh->streams = calloc(2 * n + 1, sizeof(*sh->streams)))) {
 		logshow_close(sh);
 		return err_errno(e, -ENOMEM, "reading the audit");
 	}
 	sh->o = o;
-	for (; sh->n < n; sh->n++) {
+	sh->n_repos = n;
+	for (; sh->n < 2 * n; sh->n++) {
 		struct stream *s = &sh->streams[sh->n];
-		s->repo = &repos[sh->n];
+		s->repo = &repos[sh->n / 2];
+		s->refused = sh->n % 2;
 		s->show = sh;
-		int r = auditlog_open(&s->log, s->repo->state_dir, e);
+		int r = s->refused ? auditlog_open_refused(&s->log, s->repo->state_dir, e)
+				   : auditlog_open(&s->log, s->repo->state_dir, e);
 		if (r) {
 			logshow_close(sh);
 			return r;

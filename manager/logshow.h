@@ -1,6 +1,6 @@
 /*
- * Showing the records of one or several audit logs, in the order of their times: all, the last ones, and
- * what comes after. Memory is bounded by the longest line, with `lines` by that many of them.
+ * Showing the records of one or several audit logs and of what was refused before a gateway was asked, in the
+ * order of their times: all, the last ones, and what comes after. Memory is bounded by the longest line, with `lines` by that many of them.
  *
  * Calling sequence: fill in o, repos and f; logshow_open(); logshow_run(); logshow_close().
  */

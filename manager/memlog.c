@@ -44,29 +44,17 @@ int memory_measure(pid_t pid, struct memory_usage *out)
 	return memory_measure_in(NULL, pid, out);
 }
 
-static void rotate(int dirfd)
-{
-	struct stat st;
-
-	if (!fstatat(dirfd, "memory.jsonl", &st, 0) && st.st_size >= MEMLOG_MAX)
-		renameat(dirfd, "memory.jsonl", dirfd, "memory.1.jsonl");
-}
-
 int memory_append(const struct repo *r, pid_t pid, const struct memory_usage *u)
 {
 	char now[CLOCK_ISO_LEN], line[256];
-	CLEANUP(closep) int dirfd = open(r->state_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-
-	if (dirfd < 0)
-		return -errno;
-	rotate(dirfd);
 	int n = snprintf(line, sizeof(line),
 			 "{\"ts\":\"%s\",\"pid\":%d,\"processes\":%u,\"rss_kib\":%llu,"
 			 "\"pss_kib\":%llu,\"swap_kib\":%llu}\n",
 			 clock_iso(now, clock_wall_ms()), (int)pid, u->processes,
 			 (unsigned long long)u->rss_kib, (unsigned long long)u->pss_kib,
 			 (unsigned long long)u->swap_kib);
-	return file_append(dirfd, "memory.jsonl", line, (size_t)n, 0600);
+	return file_append_bounded(r->state_dir, "memory.jsonl", "memory.1.jsonl", MEMLOG_MAX, line,
+				   (size_t)n);
 }
 
 int memory_sample(const struct repo *r, const struct endpoint *ep, struct memory_usage *out)

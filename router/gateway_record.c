@@ -139,13 +139,7 @@ char *gateway_record_text(const struct gateway_record *r, uint64_t seq, const ch
 	jsonw_u64(&w, "wait_us", r->wait_us);
 	jsonw_u64(&w, "apply_us", r->apply_us);
 	put_undo(&w, &r->undo);
-	jsonw_open(&w, "actor");
-	jsonw_i64(&w, "pid", r->actor.pid);
-	jsonw_bytes(&w, "comm", r->actor.comm);
-	jsonw_u64(&w, "uid", r->actor.uid);
-	jsonw_bytes(&w, "home", or_null(r->actor.home));
-	jsonw_bytes(&w, "session", or_null(r->actor.session));
-	jsonw_close(&w);
+	mutation_put_actor(&w, &r->actor);
 	jsonw_str(&w, "prev", prev);
 	jsonw_close(&w);
 	return jsonw_steal(&w);

@@ -267,32 +267,17 @@ static char *collect(struct homelog *l, uint64_t now_ms, bool all, size_t *len)
 	return text;
 }
 
-static void rotate(int dir)
-{
-	struct stat st;
-
-	if (fstatat(dir, "home.jsonl", &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_size > ROTATE_BYTES)
-		renameat(dir, "home.jsonl", dir, "home.1.jsonl");
-}
-
 int homelog_flush(struct homelog *l, uint64_t now_ms, bool all)
 {
 	size_t len = 0;
 	CLEANUP(freep) char *text = collect(l, now_ms, all, &len);
-	CLEANUP(closep) int dir = -1;
 	int rc;
 
 	if (!text)
 		return -ENOMEM;
 	if (!len)
 		return 0;
-	dir = open(l->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (dir < 0)
-		rc = -errno;
-	else {
-		rotate(dir);
-		rc = file_append(dir, "home.jsonl", text, len, 0600);
-	}
+	rc = file_append_bounded(l->dir, "home.jsonl", "home.1.jsonl", ROTATE_BYTES, text, len);
 	if (rc < 0 && !l->complained)
 		log_warn("event=homelog dir=%s error=%s lost_bytes=%zu", l->dir, strerror(-rc),
 			 len);

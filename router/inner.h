@@ -5,13 +5,13 @@
  * Threads of a repo, each started when there is work and gone after 10 s without:
  *   submit  takes the requests whose turn it is: sends mutations, runs granted()
  *   keeper  what must not wait behind a send: cancelled and expired requests, giving the file lock back,
- *           writer.json, home.jsonl
+ *           writer.json, home.jsonl, refused.jsonl
  *   await   waits in the kernel while another process has the file lock
  *   summon  one ensure of the backend; requests that need it wait aside, those that only wait for the
  *           turn do not
  *
  * Locks, in this order: router->lock (the list of repos), summon->lock, repo->lock. The tables of
- * identity.c, sessions.c, homelog.c, refusals.c and branch.c have leaf locks of their own. No lock is
+ * identity.c, sessions.c, homelog.c, refusals.c, refusedlog.c and branch.c have leaf locks of their own. No lock is
  * held across a callback, a send, or a file system call; the struct turnlock belongs to whoever set
  * lock_busy.
  */
@@ -25,6 +25,7 @@
 #include "router/homelog.h"
 #include "router/identity.h"
 #include "router/refusals.h"
+#include "router/refusedlog.h"
 #include "router/router.h"
 #include "router/sessions.h"
 #include "router/standoff.h"
@@ -90,9 +91,10 @@ struct router_ticket {
 	bool sent;     /* at least once: whether it was applied is not ours to say */
 	bool retried;  /* its backend died while it was started for it, and is started once more */
 	bool flying; /* no answer came: it may be half done, so its turn stays until it is answered */
-	uint64_t serial;   /* never 0 once it waited for the turn */
-	char *path;        /* owned; of a home change; may be NULL */
-	uint64_t locks[4]; /* stuck_place()s that the kernel keeps locked as long as it waits */
+	uint64_t serial; /* never 0 once it waited for the turn */
+	enum mutation_op op;
+	char *path, *path2; /* owned; of a home change; may be NULL */
+	uint64_t locks[4];  /* stuck_place()s that the kernel keeps locked as long as it waits */
 	unsigned n_locks;
 	struct held behind;  /* what works under that turn needs one of locks; pid 0: none does */
 	struct claim *claim; /* owned; turns.json says that it waits */
@@ -126,6 +128,7 @@ struct router_repo {
 	enum config_policy policy;
 	struct branch branch;
 	struct homelog *log;
+	struct refusedlog *refused;
 
 	pthread_mutex_t lock; /* protects all below */
 	bool stopping;
@@ -228,6 +231,12 @@ void circle_locks(struct router_ticket *t, enum mutation_op op, const char *path
 		  const char *path2);
 /* (drops) t does not wait any more. */
 void circle_leave_locked(struct router_repo *rr, struct router_ticket *t);
+
+/* ---- refuse.c: what no gateway was asked about ---- */
+
+/* Notes it in errors and for refused.jsonl, which the keeper has to be woken to write. True: it was the first. */
+bool refuse_note(struct router_repo *rr, const struct router_pass *pass,
+		 const struct router_note *what, const char *sentence);
 
 /* ---- submit.c, keeper.c, summon.c ---- */
 

@@ -11,19 +11,33 @@
 
 enum { WRITER_LIST_MAX = 100 };
 
+/* One that was sent may be in the audit. */
+static void note_failure(struct router_repo *rr, const struct router_ticket *t)
+{
+	struct router_note what = {
+		.op = t->op,
+		.path = ticket_path(t),
+		.path2 = t->m ? t->m->path2 : t->path2,
+		.error = -t->error,
+	};
+
+	if (t->error == -EINTR || t->kind == TICKET_ENDPOINT || !t->sentence.text[0])
+		return;
+	if (!t->sent)
+		refuse_note(rr, &t->pass, &what, t->sentence.text);
+	else
+		refusals_add(rr->router->refusals, &t->pass.actor, mutation_op_name(t->op),
+			     rr->info.name, what.path, what.error, t->sentence.text);
+}
+
 /* (drops) */
 static void answer_locked(struct router_repo *rr, struct router_ticket *t)
 {
-	const char *sentence = t->sentence.text;
-
 	DL_DELETE(rr->answers, t);
 	t->place = TICKET_NOWHERE;
 	circle_leave_locked(rr, t);
 	pthread_mutex_unlock(&rr->lock);
-	if (t->error != -EINTR && t->kind != TICKET_ENDPOINT && sentence[0])
-		refusals_add(rr->router->refusals, &t->pass.actor,
-			     t->m ? mutation_op_name(t->m->op) : "change", rr->info.name,
-			     ticket_path(t) ? ticket_path(t) : "", -t->error, sentence);
+	note_failure(rr, t);
 	switch (t->kind) {
 	case TICKET_HOME:
 		t->fn.granted(t->arg, t->error, &t->pass);
@@ -32,7 +46,7 @@ static void answer_locked(struct router_repo *rr, struct router_ticket *t)
 		t->fn.done(t->arg, t->error, NULL, &t->pass);
 		break;
 	case TICKET_ENDPOINT:
-		t->fn.endpoint(t->arg, t->error, t->error ? NULL : &t->ep, sentence);
+		t->fn.endpoint(t->arg, t->error, t->error ? NULL : &t->ep, t->sentence.text);
 		break;
 	}
 	ticket_free(t);
@@ -191,6 +205,7 @@ static uint64_t next_ms_locked(struct router_repo *rr, uint64_t now)
 {
 	uint64_t at = min_ms(expiry_locked(rr), homelog_due(rr->log, now));
 
+	at = min_ms(at, refusedlog_due(rr->refused));
 	at = min_ms(min_ms(at, lock_due_locked(rr, now)), writer_due_locked(rr));
 	return min_ms(at, circle_due_locked(rr));
 }
@@ -214,6 +229,11 @@ static uint64_t round_locked(struct router_repo *rr, uint64_t now)
 	if (homelog_due(rr->log, now) <= now) {
 		pthread_mutex_unlock(&rr->lock);
 		homelog_flush(rr->log, now, false);
+		pthread_mutex_lock(&rr->lock);
+	}
+	if (refusedlog_due(rr->refused) <= now) {
+		pthread_mutex_unlock(&rr->lock);
+		refusedlog_flush(rr->refused, now);
 		pthread_mutex_lock(&rr->lock);
 	}
 	return await_tend_locked(rr, now);
@@ -243,7 +263,8 @@ void *keeper_main(void *repo)
 		if (at <= now)
 			continue;
 		if (!thread_sleep_locked(rr, &rr->keeper, at) && nothing_left_locked(rr) &&
-		    homelog_due(rr->log, now) == HOMELOG_NEVER)
+		    homelog_due(rr->log, now) == HOMELOG_NEVER &&
+		    refusedlog_due(rr->refused) == REFUSEDLOG_NEVER)
 			break;
 	}
 	rr->keeper.alive = false;

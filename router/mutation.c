@@ -194,6 +194,22 @@ char *mutation_encode(const struct mutation *m)
 	return jsonw_steal(&w);
 }
 
+static const char *or_null(const char *s)
+{
+	return *s ? s : NULL;
+}
+
+void mutation_put_actor(struct jsonw *w, const struct actor *a)
+{
+	jsonw_open(w, "actor");
+	jsonw_i64(w, "pid", a->pid);
+	jsonw_bytes(w, "comm", a->comm);
+	jsonw_u64(w, "uid", a->uid);
+	jsonw_bytes(w, "home", or_null(a->home));
+	jsonw_bytes(w, "session", or_null(a->session));
+	jsonw_close(w);
+}
+
 /* json_get_bytes() that tells a wrong type from a missing member (*out NULL). */
 static int get_bytes(const cJSON *obj, const char *key, char **out, struct err *e)
 {

@@ -23,6 +23,8 @@
 
 #include "manager/base/err.h"
 
+struct jsonw;
+
 enum mutation_op {
 	MUTATION_CREATE, /* path, mode, flags: O_EXCL, O_TRUNC (of a file that is there already); a regular file.
 	                         The gateway keeps the creating fd of a file whose mode forbids its own
@@ -118,6 +120,9 @@ char *mutation_encode(const struct mutation *m);
 /* Checks everything: unknown keys are ignored, wrong types, ranges, missing members, bad paths
  * (absolute, "..", empty, too long) are -EINVAL with a sentence in e. data is left NULL: the body follows. */
 int mutation_decode(const char *text, struct mutation **out, struct err *e);
+
+/* The member "actor" of a record: {pid, comm, uid, home, session}, the last two null when unknown. */
+void mutation_put_actor(struct jsonw *w, const struct actor *a);
 
 char *mutation_answer_encode(const struct mutation_answer *a); /* owned by the caller */
 int mutation_answer_decode(const char *text, size_t len, struct mutation_answer *out,

@@ -63,12 +63,15 @@ static void repo_destroy(struct router_repo *rr)
 	keeper_drain(rr);
 	if (rr->log)
 		homelog_flush(rr->log, clock_mono_ms(), true);
+	if (rr->refused)
+		refusedlog_flush(rr->refused, clock_mono_ms());
 	if (rr->writer_written)
 		writer_put(rr->info.state_dir, rr->branch_held, NULL, NULL, 0);
 	client_free(rr->client);
 	turnlock_close(rr->file);
 	turnlock_close(rr->counter);
 	homelog_free(rr->log);
+	refusedlog_free(rr->refused);
 	free(rr->stuck);
 	free(rr->holder_path);
 	branch_deinit(&rr->branch);
@@ -100,6 +103,8 @@ static int repo_make(struct router *r, const struct repo *repo, struct router_re
 	rc = repo_copy(&rr->info, repo);
 	if (rc == 0)
 		rc = homelog_new(&rr->log, repo->state_dir);
+	if (rc == 0)
+		rc = refusedlog_new(&rr->refused, repo->state_dir, repo->id);
 	if (rc == 0)
 		rc = branch_init(&rr->branch, repo->root);
 	if (rc == 0)
@@ -252,29 +257,15 @@ static int begin_home(struct router_repo *rr, struct router_pass *pass, uint64_t
 	return verdict;
 }
 
-static int refuse(struct router_repo *rr, const struct router_pass *pass, struct err *e)
-{
-	struct err local = ERR_INIT;
-
-	e = e ? e : &local;
-	err_set(e, -EROFS,
-		"%s takes no writes from other repositories (policy readonly in config.json); "
-		"make this change from an agent at home there",
-		rr->info.name);
-	refusals_add(rr->router->refusals, &pass->actor, "change", rr->info.name, "", EROFS,
-		     e->text);
-	return -EROFS;
-}
-
 int router_begin(struct router *r, struct router_repo *rr, const struct router_caller *caller,
-		 uint64_t key, struct router_pass *pass, struct err *e)
+		 uint64_t key, struct router_pass *pass)
 {
 	uint64_t now_ms = clock_mono_ms();
 
 	fill_pass(r, rr, caller, now_ms, pass);
 	stop_point("identity-known");
 	if (strcmp(pass->actor.home, rr->info.id) != 0)
-		return rr->policy == CONFIG_POLICY_READONLY ? refuse(rr, pass, e) : ROUTER_FOREIGN;
+		return rr->policy == CONFIG_POLICY_READONLY ? -EROFS : ROUTER_FOREIGN;
 	pass->note_path = !homelog_knows(rr->log, pass->session, key);
 	if (pass->borrowed)
 		return ROUTER_HOME;
@@ -364,7 +355,9 @@ int router_wait(struct router *r, const struct router_pass *pass, const struct r
 	if (!t)
 		return -ENOMEM;
 	t->fn.granted = granted;
+	t->op = what->op;
 	t->path = what->path ? strdup(what->path) : NULL;
+	t->path2 = what->path2 ? strdup(what->path2) : NULL;
 	circle_locks(t, what->op, what->path, what->path2);
 	return enqueue(pass->repo, t, ticket);
 }
@@ -380,6 +373,7 @@ int router_submit(struct router *r, const struct router_pass *pass, struct mutat
 	}
 	t->fn.done = done;
 	t->m = m;
+	t->op = m->op;
 	m->actor = pass->actor;
 	if (!m->id[0])
 		mutation_new_id(m);

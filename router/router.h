@@ -3,15 +3,15 @@
  *
  * Calling sequence, for each change that a program makes in the mount:
  *
- *     verdict = router_begin(r, repo, &caller, key, &pass, &e)
+ *     verdict = router_begin(r, repo, &caller, key, &pass)
  *       ROUTER_HOME    at home and the turn is held now: apply it, then router_end(r, &pass, &note)
  *       ROUTER_WAIT    at home, but another session has the turn: copy the request, then
  *                      router_wait(); granted() runs on a router thread: apply, router_end(), reply
  *       ROUTER_FOREIGN copy the request into a mutation, then router_submit(); done() replies
- *       negative       -EROFS by policy, -ENOMEM; already noted in errors
+ *       negative       -EROFS by policy: router_refused(), then reply; -ENOMEM
  *
- * Threads: router_begin() and router_end() never block (a /proc read at most) and may be called by
- * any FUSE worker. done() and granted() run with no router lock held; they answer one request and call
+ * Threads: router_begin(), router_end() and router_refused() never block (a /proc read at most) and may be
+ * called by any FUSE worker. done() and granted() run with no router lock held; they answer one request and call
  * nothing of the router but router_end(). Those with error 0 run on the repo's submit thread, one at a
  * time per repo; those with an error may run at the same time on its keeper thread, since they must not
  * wait behind a gateway that hangs.
@@ -60,7 +60,7 @@ struct router_pass {
 	bool in_turn; /* private: it works under an explicit turn, of whatever repo */
 };
 
-/* What a home change was, for home.jsonl. */
+/* What a change was, for home.jsonl and for who refuses it. */
 struct router_note {
 	enum mutation_op op;
 	uint64_t key;      /* same as in router_begin(): one file */
@@ -88,7 +88,10 @@ const struct repo *router_repo_info(const struct router_repo *rr);
 /* key: any number that names the file (the mount's node), for home.jsonl's coalescing. For a name in a
  * directory it is of directory and name together: changes with one key are one line with one path. */
 int router_begin(struct router *r, struct router_repo *repo, const struct router_caller *caller,
-		 uint64_t key, struct router_pass *pass, struct err *e);
+		 uint64_t key, struct router_pass *pass);
+/* The policy refused pass: tells who, and what it was (op, paths), in errors and refused.jsonl. */
+void router_refused(struct router *r, const struct router_pass *pass,
+		    const struct router_note *what);
 void router_end(struct router *r, const struct router_pass *pass, const struct router_note *note);
 
 /* error: 0 with the turn held (then apply and router_end()), or -EBUSY, -EINTR, -EDEADLK, -EIO

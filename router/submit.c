@@ -34,6 +34,7 @@ void ticket_free(struct router_ticket *t)
 	mutation_free(t->m);
 	free(t->claim);
 	free(t->path);
+	free(t->path2);
 	free(t);
 }
 
@@ -254,14 +255,6 @@ static bool worth_noting(int error)
 	return error && error != ENOENT && error != EEXIST && error != ENODATA;
 }
 
-static void note_failure(struct router_repo *rr, const struct router_ticket *t, int error,
-			 const char *sentence)
-{
-	refusals_add(rr->router->refusals, &t->pass.actor,
-		     t->m ? mutation_op_name(t->m->op) : "change", rr->info.name,
-		     t->m ? t->m->path : "", error, sentence);
-}
-
 /* (drops) One exchange. 0: *a is the gateway's word. */
 static int send_locked(struct router_repo *rr, struct router_ticket *t, struct mutation_answer *a,
 		       struct err *e)
@@ -349,7 +342,8 @@ static void run_mutation_locked(struct router_repo *rr, struct router_ticket *t)
 	t->flying = false; /* it is counted until the end of this */
 	pthread_mutex_unlock(&rr->lock);
 	if (worth_noting(a.error))
-		note_failure(rr, t, a.error, a.message);
+		refusals_add(rr->router->refusals, &t->pass.actor, mutation_op_name(t->op),
+			     rr->info.name, t->m->path, a.error, a.message);
 	t->fn.done(t->arg, 0, &a, &t->pass);
 	pthread_mutex_lock(&rr->lock);
 	if (!t->borrowed)

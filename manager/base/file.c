@@ -226,6 +226,19 @@ int file_append(int dirfd, const char *name, const void *data, size_t len, mode_
 	return r;
 }
 
+int file_append_bounded(const char *dir, const char *name, const char *old, off_t max_bytes,
+			const void *data, size_t len)
+{
+	CLEANUP(closep) int dirfd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	struct stat st;
+
+	if (dirfd < 0)
+		return -errno;
+	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_size >= max_bytes)
+		renameat(dirfd, name, dirfd, old);
+	return file_append(dirfd, name, data, len, 0600);
+}
+
 static int make_dir(const char *path, mode_t mode)
 {
 	if (mkdir(path, mode) == 0)

@@ -16,6 +16,10 @@ int file_replace(int dirfd, const char *name, const void *data, size_t len, mode
 /* Appends with O_APPEND in one write(2), creating with mode. No fsync. */
 int file_append(int dirfd, const char *name, const void *data, size_t len, mode_t mode);
 
+/* The same to dir/name, mode 0600; a file that has max_bytes becomes old first, in place of an older one. */
+int file_append_bounded(const char *dir, const char *name, const char *old, off_t max_bytes,
+			const void *data, size_t len);
+
 /* mkdir -p; only directories that it makes get mode. -ENOTDIR when a part is something else. */
 int file_mkdirs(const char *path, mode_t mode);
 

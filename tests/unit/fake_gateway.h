@@ -144,9 +144,8 @@ static inline uint32_t session(const char *home, const char *name)
 static inline int begin(uint32_t s, struct router_pass *pass)
 {
 	const struct router_caller caller = {.tid = 0, .last = s};
-	struct err e = ERR_INIT;
 
-	return router_begin(r, web, &caller, 7, pass, &e);
+	return router_begin(r, web, &caller, 7, pass);
 }
 
 static inline void submit(uint32_t s, const char *path, struct call *c,

@@ -2,7 +2,7 @@
 
 #include <errno.h>
 
-#include "manager/auditlog.h"
+#include "manager/auditchain.h"
 #include "manager/auditview.h"
 #include "manager/base/sha256.h"
 
@@ -143,12 +143,12 @@ static void a_line_is_given_when_its_newline_is_there(void **state)
 	append_raw(t, "{\"seq\":1,");
 	assert_int_equal(auditlog_open(&a, t->path, NULL), 0);
 	assert_int_equal(auditlog_next(a, &line, NULL), 0);
-	assert_int_equal(auditlog_torn(a), 9);
+	assert_int_equal(auditlog_torn(a, NULL), 9);
 	append_raw(t, "\"op\":\"x\"}\n");
 	assert_int_equal(auditlog_next(a, &line, NULL), 1);
 	assert_string_equal(line.text, "{\"seq\":1,\"op\":\"x\"}");
 	assert_int_equal(line.number, 1);
-	assert_int_equal(auditlog_torn(a), 0);
+	assert_int_equal(auditlog_torn(a, NULL), 0);
 	auditlog_close(a);
 }
 
@@ -260,9 +260,9 @@ static void backwards_over_nothing_gives_nothing(void **state)
 /* The first bad line must be number of file, and the sentence hold why. */
 static void found(const struct tmp *t, const char *file, uint64_t number, const char *why)
 {
-	struct auditlog_check check;
+	struct auditchain_check check;
 
-	assert_int_equal(auditlog_verify(t->path, &check, NULL), 0);
+	assert_int_equal(auditchain_verify(t->path, &check, NULL), 0);
 	assert_true(check.bad);
 	assert_string_equal(check.file, file);
 	assert_int_equal(check.number, number);
@@ -274,14 +274,14 @@ static void a_whole_chain_is_found_whole(void **state)
 {
 	struct tmp *t = *state;
 	struct writer w = writer_in(t);
-	struct auditlog_check check;
+	struct auditchain_check check;
 
-	assert_int_equal(auditlog_verify(t->path, &check, NULL), 0);
+	assert_int_equal(auditchain_verify(t->path, &check, NULL), 0);
 	assert_false(check.bad);
 	append_many(&w, 20);
 	rotate(&w);
 	append_many(&w, 20);
-	assert_int_equal(auditlog_verify(t->path, &check, NULL), 0);
+	assert_int_equal(auditchain_verify(t->path, &check, NULL), 0);
 	assert_false(check.bad);
 	assert_int_equal(check.records, 40);
 }
@@ -375,6 +375,38 @@ static void a_torn_end_is_named(void **state)
 	found(t, "audit.2.jsonl", 3, "JSON");
 }
 
+static void what_was_refused_is_another_log_whose_lines_have_no_seq(void **state)
+{
+	static const char line[] = "{\"ts\":\"2026-11-22T17:40:00.000Z\",\"op\":\"mkdir\"}\n";
+	struct auditlog_line found, of_audit = {.text = line, .len = sizeof(line) - 2};
+	struct auditview v = {.result = "refused"};
+	struct tmp *t = *state;
+	struct writer w = writer_in(t);
+	struct auditlog *a;
+	cJSON *j = NULL;
+
+	append_many(&w, 2);
+	assert_int_equal(auditlog_open_refused(&a, t->path, NULL), 0);
+	assert_int_equal(auditlog_next(a, &found, NULL), 0);
+	for (int part = 0; part < 2; part++) {
+		assert_int_equal(file_append_bounded(t->path, "refused.jsonl", "refused.1.jsonl", 0,
+						     line, sizeof(line) - 1),
+				 0);
+		assert_int_equal(auditlog_next(a, &found, NULL), 1);
+		assert_string_equal(found.file, "refused.jsonl");
+		assert_int_equal(auditlog_parse(&found, &j, NULL), 0);
+		assert_true(auditview_wants(&v, j));
+		cJSON_Delete(j);
+		assert_int_equal(auditlog_next(a, &found, NULL), 0);
+	}
+	auditlog_close(a);
+	assert_int_equal(auditlog_parse(&of_audit, &j, NULL), -EINVAL);
+	struct auditchain_check check;
+	assert_int_equal(auditchain_verify(t->path, &check, NULL), 0);
+	assert_false(check.bad);
+	assert_int_equal(check.records, 2);
+}
+
 static void the_view_leaves_out_what_is_not_asked_for(void **state)
 {
 	cJSON *j =
@@ -437,6 +469,7 @@ int main(void)
 		tmp_test(a_missing_file_in_the_middle_is_found),
 		tmp_test(a_damaged_line_is_named),
 		tmp_test(a_torn_end_is_named),
+		tmp_test(what_was_refused_is_another_log_whose_lines_have_no_seq),
 		cmocka_unit_test(the_view_leaves_out_what_is_not_asked_for),
 		cmocka_unit_test(since_is_a_time_or_how_long_ago),
 	};

@@ -1,7 +1,7 @@
 /* The audit log: the chain, what a crash leaves of it, rotation, and which writes are one record. */
 #include "tests/unit/gateway_test.h"
 
-#include "manager/auditlog.h"
+#include "manager/auditchain.h"
 #include "manager/base/sha256.h"
 #include "router/gateway_audit.h"
 
@@ -60,7 +60,7 @@ static int verify_all(struct place *p)
 static void old_parts_go_and_the_rest_is_proven(void **state)
 {
 	struct place *p = *state;
-	struct auditlog_check check;
+	struct auditchain_check check;
 	struct gateway_audit *a = opened(p, 1000);
 
 	gateway_audit_keep(a, 3000, 0);
@@ -68,7 +68,7 @@ static void old_parts_go_and_the_rest_is_proven(void **state)
 		append(a, "some/path");
 	gateway_audit_free(a);
 	assert_int_equal(faccessat(p->state, "audit.1.jsonl", F_OK, 0), -1);
-	assert_int_equal(auditlog_verify(p->state_path, &check, NULL), 0);
+	assert_int_equal(auditchain_verify(p->state_path, &check, NULL), 0);
 	assert_false(check.bad);
 	assert_true(check.begins > 1);
 	assert_int_equal(check.records, 40 - check.begins + 1);
@@ -77,7 +77,7 @@ static void old_parts_go_and_the_rest_is_proven(void **state)
 	assert_int_equal(gateway_audit_seq(a), 40);
 	append(a, "some/path");
 	gateway_audit_free(a);
-	assert_int_equal(auditlog_verify(p->state_path, &check, NULL), 0);
+	assert_int_equal(auditchain_verify(p->state_path, &check, NULL), 0);
 	assert_false(check.bad);
 }
 

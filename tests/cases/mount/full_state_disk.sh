@@ -1,10 +1,12 @@
 #!/bin/sh
 # The state directory's disk is full: a foreign write fails with a sentence or lands with its record, never
-# half; reads and home writes go on; with room again, all works.
+# half; reads and home writes go on, and what the policy refuses is refused; with room again, all works.
 # needs: root
 . "${0%/*}/../lib.sh"
 make_repo a
 make_repo b
+make_repo c
+write_config '{"policy": {"c": "readonly"}}'
 cp -r "$S" "$T/s.keep"
 rm -rf "$S"
 mkdir "$S"
@@ -22,11 +24,17 @@ for i in $(seq 40); do
 	fi
 done
 eq "$(in_repo a cat ../b/README.md)" '# b' 'reading b'
+for i in $(seq 20); do
+	fails_with 'Read-only file system' in_repo a mkdir "../c/d$i"
+done
+grep -q 'mkdir c/d20: EROFS: c takes no writes' "$M/.rrm/errors" || die "errors: $(cat "$M/.rrm/errors")"
 check in_repo a sh -c 'echo at home >f'
 eq "$(cat "$R/a/f")" 'at home' 'a write at home'
 rm -f "$S/filler"
 check in_repo a sh -c 'echo after >../b/after'
 eq "$(cat "$R/b/after")" after 'a write with room again'
+fails_with 'Read-only file system' in_repo a mkdir ../c/after
+wait_until 'rrm log c --json 2>/dev/null | jq -e ".[] | select(.path == \"after\" and .result == \"EROFS\")" >/dev/null'
 check rrm stop b >/dev/null
 eq "$(audit_count b '.path == "before" and .result == "ok"')" 1 'records of before'
 eq "$(audit_count b '.path == "after" and .result == "ok"')" 1 'records of after'

@@ -3,6 +3,7 @@
 # what; a mere wait, however long, is none. A command uses all turns that were taken above it.
 # timeout: 180
 . "${0%/*}/../lib.sh"
+. "$case_dir/lib_under.sh"
 write_config '{"lock_timeout_ms": 60000}'
 make_repo a
 make_repo b
@@ -12,29 +13,6 @@ check rrm ensure a >/dev/null
 check rrm ensure b >/dev/null
 check in_repo c mkdir ../a/warm ../b/warm
 
-# under NAME REPO CMD...: a shell that holds REPO says so in $T/NAME.held, waits for $T/NAME.go, and runs CMD.
-under() {
-	un=$1 ur=$2
-	shift 2
-	# shellcheck disable=SC2016 # expanded by the inner shell
-	rrm lock "$ur" -- sh -c ': >"$1.held"; while ! [ -e "$1.go" ]; do sleep 0.01; done; shift; exec "$@"' \
-		sh "$T/$un" "$@" >"$T/$un.out" 2>&1 &
-	eval "$un=$!"
-	wait_until "[ -e '$T/$un.held' ]"
-}
-go() {
-	: >"$T/$1.go"
-}
-# result NAME: its exit status
-result() {
-	res=0
-	eval "wait \$$1" || res=$?
-	rm -f "$T/$1.held" "$T/$1.go"
-	echo "$res" >"$T/$1.status"
-}
-waits_for() {
-	wait_until "jq -e '.[] | select(.waits and .name == \"$1\")' '$S/turns.json' >/dev/null 2>&1"
-}
 # told NAME WORDS...
 told() {
 	told=$1
@@ -54,9 +32,9 @@ go p
 waits_for b
 begun=$(ms)
 go q
-result q
+ended q
 took=$(($(ms) - begun))
-result p
+ended p
 eq "$(cat "$T/q.status") $(cat "$T/p.status")" '1 0' 'the newest and the other'
 told q 'would never come' 'has that of a' 'has that of b, and you work under it' 'nothing was changed'
 [ "$took" -le 10000 ] || die "told after $took ms"
@@ -72,9 +50,9 @@ waits_for b
 go q
 waits_for c
 go r
-result r
-result q
-result p
+ended r
+ended q
+ended p
 eq "$(cat "$T/r.status") $(cat "$T/q.status") $(cat "$T/p.status")" '1 0 0' 'three'
 told r 'would never come'
 refuse test -e "$R/a/text"
@@ -86,8 +64,8 @@ under q a perl -e "chdir '$M/a' or die; mkdir '../b/never' or die lc \$!"
 go p
 waits_for a
 go q
-result q
-result p
+ended q
+ended p
 told q 'deadlock'
 eq "$(cat "$T/p.status")" 0 'who waited longer'
 grep 'EDEADLK' "$M/.rrm/errors" | grep -q 'would never come' || die "errors: $(cat "$M/.rrm/errors")"
@@ -99,8 +77,8 @@ under q a perl -e "chdir '$M/b' or die; mkdir 'never' or die lc \$!"
 go p
 waits_for a
 go q
-result q
-result p
+ended q
+ended p
 told q 'deadlock'
 
 # All branches under the turn of one.
@@ -114,12 +92,12 @@ go p
 waits_for b
 under r c rrm lock b --timeout 1 -- true
 go r
-result r
+ended r
 eq "$(cat "$T/r.status")" 124 'a wait with a bound'
 eq "$(status_of rrm lock a --timeout 1 -- true)" 124 'one who holds nothing'
 go q
-result q
-result p
+ended q
+ended p
 eq "$(cat "$T/q.status") $(cat "$T/p.status")" '0 0' 'a long wait'
 
 # Turns in one another: both are there for a command, and for what it runs, and none is taken twice.

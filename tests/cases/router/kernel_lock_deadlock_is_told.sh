@@ -4,6 +4,7 @@
 # another one, it waits on.
 # timeout: 180
 . "${0%/*}/../lib.sh"
+. "$case_dir/lib_under.sh"
 write_config '{"lock_timeout_ms": 60000}'
 make_repo a
 make_repo b
@@ -15,30 +16,16 @@ start_mount
 check rrm ensure b >/dev/null
 check in_repo a mkdir ../b/warm
 
-# under NAME REPO CMD...: a shell that holds REPO says so, waits for $T/NAME.go, and runs CMD.
-under() {
-	un=$1 ur=$2
-	shift 2
-	# shellcheck disable=SC2016
-	rrm lock "$ur" -- sh -c ': >"$1.held"; while ! [ -e "$1.go" ]; do sleep 0.01; done; shift; exec "$@"' \
-		sh "$T/$un" "$@" >"$T/$un.out" 2>&1 &
-	eval "$un=$!"
-	wait_until "[ -e '$T/$un.held' ]"
-}
 # waiter REPO PERL: Perl of somebody at home in REPO, whose errno is in $T/w.out; in line when this returns.
 waiter() {
 	in_repo "$1" perl -MFcntl -MTime::HiRes=time -e "$2 or printf '%d %.3f', \$!, time" >"$T/w.out" 2>&1 &
 	w=$!
 	wait_until "jq -e '.waiters | length > 0' '$(state_dir b)/writer.json' >/dev/null 2>&1"
 }
-go() {
-	: >"$T/$1.go"
-	went=$(date +%s.%N)
-}
 # done_well NAME: the command under the turn has worked.
 done_well() {
-	eval "wait \$$1" || die "the command $1 under the turn: $(cat "$T/$1.out")"
-	rm -f "$T/$1.held" "$T/$1.go"
+	ended "$1"
+	eq "$(cat "$T/$1.status")" 0 "status of $1 under the turn, which said '$(cat "$T/$1.out")'"
 }
 # both WHAT: the waiter was told (35: EDEADLK), and the command under the turn has worked.
 both() {
@@ -88,7 +75,7 @@ under p a ls "$M/b/unread"
 under q b rrm lock a -- true
 waiter a "mkdir('$M/b/unread/never')"
 go q
-wait_until "jq -e '.[] | select(.waits and .name == \"a\")' '$S/turns.json' >/dev/null 2>&1"
+waits_for a
 go p
 both 'a circle of two' p
 done_well q
