@@ -9,7 +9,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include "say.h"
+#include "posix.h"
 
 enum { MANY = 1500 };
 

@@ -13,7 +13,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#include "say.h"
+#include "posix.h"
 
 static long close_ok(int fd)
 {

@@ -12,7 +12,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "say.h"
+#include "posix.h"
 
 static void opening(void)
 {

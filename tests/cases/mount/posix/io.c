@@ -8,7 +8,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "say.h"
+#include "posix.h"
 
 static void *volatile nowhere = (void *)1;
 static volatile int minus_one = -1;

@@ -9,7 +9,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#include "say.h"
+#include "posix.h"
 
 static int fd, other;
 

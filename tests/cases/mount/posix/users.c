@@ -10,7 +10,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#include "say.h"
+#include "posix.h"
 
 enum { ANN = 1001, BOB = 1002, EVE = 1003, TEAM = 4000 };
 

@@ -72,12 +72,17 @@ void show(const char *path)
 	     error ? strerrorname_np(error) : "");
 }
 
-void put(const char *path, const char *text)
+int put_open(const char *path, const char *text)
 {
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0644);
 	if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
 		err(1, "%s", path);
-	close(fd);
+	return fd;
+}
+
+void put(const char *path, const char *text)
+{
+	close(put_open(path, text));
 }
 
 void shell(const char *command)
@@ -112,21 +117,4 @@ void as(uid_t uid, gid_t gid, size_t n, const gid_t *groups, void (*fn)(void))
 	}
 	if (pid < 0 || waitpid(pid, &ws, 0) < 0 || ws)
 		errx(1, "user %u ended badly", uid);
-}
-
-int main(void)
-{
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	alarm(200);
-	umask(022);
-	posix_errors();
-	posix_renames();
-	posix_times();
-	posix_dirs();
-	posix_files();
-	posix_io();
-	posix_processes();
-	if (geteuid() == 0)
-		posix_users();
-	return 0;
 }

@@ -1,5 +1,5 @@
 /*
- * What POSIX suites ask of a file system, as lines of text: a call and what it answered. In a plain
+ * What a file system answers, as lines of text: a call and what came of it. In a plain
  * directory, at home in the mount and as a foreigner they must be the same. Nothing that legitimately differs
  * is said: inode numbers, the times of the clock.
  */
@@ -13,19 +13,11 @@ long say(long result, const char *what, ...) __attribute__((format(printf, 2, 3)
 
 void section(const char *name);
 void note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-void show(const char *path); /* what path is, without following a link */
+void show(const char *path);                      /* what path is, without following a link */
+int put_open(const char *path, const char *text); /* open to read and write */
 void put(const char *path, const char *text);
 void shell(const char *command); /* must succeed */
 char *filled(char ch, size_t n); /* owned by the caller */
 
 /* Runs fn as this user, with his groups, in a process of its own. */
 void as(uid_t uid, gid_t gid, size_t n, const gid_t *groups, void (*fn)(void));
-
-void posix_errors(void);
-void posix_renames(void);
-void posix_times(void);
-void posix_dirs(void);
-void posix_files(void);
-void posix_io(void);
-void posix_processes(void);
-void posix_users(void);
