@@ -1,7 +1,7 @@
 /*
  * Do all who look through the mount see what was written, from inside and from outside?
  *
- *	coherence_stress MOUNTED REAL SECONDS
+ *	rrm-coherence MOUNTED REAL SECONDS
  *
  * MOUNTED is an empty directory of a repository in the mount, REAL the same one outside. Processes at
  * home there write and read back (pread, mmap, O_APPEND) while another changes the real files at the same
@@ -12,17 +12,14 @@
  *   - at the end, after SETTLE_MS at most, names, attributes or content differ from the real ones.
  * Exit 0 when nothing is.
  */
-#include <dirent.h>
+#include "coherence.h"
+
 #include <err.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,44 +32,26 @@
 
 enum {
 	LIMIT_MS = 5000, /* under a sanitizer on a busy machine; without it is a few */
-	SETTLE_MS = 1000,
 	LATE_US = 10000, /* the goal: 99 of 100 sooner */
-	PROCESSES = 3,
-	THREADS = 2,
-	WRITERS = PROCESSES * THREADS,
 	RECORD = 64,
 	OUTSIDE = WRITERS, /* its record in the file that all write */
 	HOT_SIZE = 8192,
 	APPENDED = 16,
-	TREE_DIRS = 20,
-	TREE_FILES = 100, /* in each */
-	TREE_CHANGES = 6000,
 };
 
-enum outside_kind { HOT, SAME_SIZE, RENAMED, TRUNCATED, TOUCHED, KINDS };
 static const char *const kind_names[] = {"hot file", "same size", "rename", "truncate", "touch"};
 
-/* What all processes share. */
-struct board {
-	_Atomic bool stop;
-	_Atomic unsigned stale;
-	_Atomic uint64_t written[WRITERS]; /* what the write(2) of each had returned for */
-	_Atomic uint64_t appended, reads, changes[KINDS];
-	_Atomic uint64_t slowest_us[KINDS];
-	_Atomic uint64_t late; /* changes outside that were seen after LATE_US */
-};
+struct board *board;
+const char *mounted, *real;
 
-static struct board *board;
-static const char *mounted, *real;
-
-static uint64_t now_us(void)
+uint64_t now_us(void)
 {
 	struct timespec ts;
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
 }
 
-static void __attribute__((format(printf, 1, 2))) stale(const char *fmt, ...)
+void stale(const char *fmt, ...)
 {
 	char text[PATH_MAX + 256];
 	va_list ap;
@@ -357,168 +336,7 @@ static void check_log(void)
 	close(fd);
 }
 
-/* ---- a tree that nobody writes inside ---- */
-
-static void tree_path(char *buf, const char *top, unsigned dir, const char *kind, unsigned file)
-{
-	snprintf(buf, PATH_MAX, "%s/tree/d%u/%s%u", top, dir, kind, file);
-}
-
-static void fill(const char *path, unsigned size, uint64_t seq)
-{
-	char text[256];
-	memset(text, 'a' + (int)(seq % 26), sizeof(text));
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-	if (fd < 0)
-		return; /* a directory is called so just now */
-	if (write(fd, text, size) < 0)
-		err(1, "%s", path);
-	close(fd);
-}
-
-static void make_tree(void)
-{
-	char path[PATH_MAX];
-	snprintf(path, sizeof(path), "%s/tree", real);
-	mkdir(path, 0755);
-	for (unsigned d = 0; d < TREE_DIRS; d++) {
-		snprintf(path, sizeof(path), "%s/tree/d%u", real, d);
-		mkdir(path, 0755);
-		for (unsigned f = 0; f < TREE_FILES; f += 2) {
-			tree_path(path, real, d, "f", f); /* the odd ones do not exist yet */
-			fill(path, 100, f);
-		}
-	}
-}
-
-static void change_tree(unsigned *random, uint64_t seq)
-{
-	char path[PATH_MAX], other[PATH_MAX];
-	struct timespec ts[2] = {{.tv_sec = (time_t)seq}, {.tv_sec = (time_t)seq}};
-	tree_path(path, real, (unsigned)rand_r(random) % TREE_DIRS, "f",
-		  (unsigned)rand_r(random) % TREE_FILES);
-	tree_path(other, real, (unsigned)rand_r(random) % TREE_DIRS, "f",
-		  (unsigned)rand_r(random) % TREE_FILES);
-	switch (rand_r(random) % 10) {
-	case 0:
-		unlink(path);
-		break;
-	case 1:
-		rename(path, other); /* also of directories, also over files */
-		break;
-	case 2:
-		chmod(path, 0600 | (mode_t)(seq & 077));
-		break;
-	case 3:
-		utimensat(AT_FDCWD, path, ts, AT_SYMLINK_NOFOLLOW);
-		break;
-	case 4:
-		if (truncate(path, (off_t)(seq % 100)) < 0)
-			fill(path, 50, seq);
-		break;
-	case 5:
-		if (mkdir(path, 0755) < 0)
-			rmdir(path);
-		break;
-	case 6:
-		if (symlink(seq & 1 ? "one" : "two", path) < 0)
-			unlink(path);
-		break;
-	default:
-		fill(path, 100, seq); /* mostly the same size as before */
-	}
-}
-
-static bool same_stat(const struct stat *a, const struct stat *b)
-{
-	return a->st_mode == b->st_mode && a->st_size == b->st_size && a->st_ino == b->st_ino &&
-	       a->st_nlink == b->st_nlink && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
-	       a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
-}
-
-static ssize_t content(const char *path, const struct stat *st, char buf[256])
-{
-	memset(buf, 0, 256);
-	if (S_ISLNK(st->st_mode))
-		return readlink(path, buf, 256);
-	if (!S_ISREG(st->st_mode))
-		return 0;
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	ssize_t n = fd < 0 ? -1 : read(fd, buf, 256);
-	if (fd >= 0)
-		close(fd);
-	return n;
-}
-
-/* One name: NULL when it is the same inside and outside, else what differs. */
-static const char *differs(const char *in, const char *out)
-{
-	struct stat a, b;
-	char text_a[256], text_b[256];
-	int ra = lstat(in, &a), ea = errno, rb = lstat(out, &b), eb = errno;
-	if (ra != rb || (ra < 0 && ea != eb))
-		return "existence";
-	if (ra < 0)
-		return NULL;
-	if (!same_stat(&a, &b))
-		return "attributes";
-	if (content(in, &a, text_a) != content(out, &b, text_b) || memcmp(text_a, text_b, 256) != 0)
-		return "content";
-	return NULL;
-}
-
-/* How many names a directory lists, and a sum over them. */
-static uint64_t listing(const char *top, unsigned dir)
-{
-	char path[PATH_MAX];
-	uint64_t sum = 0;
-	snprintf(path, sizeof(path), "%s/tree/d%u", top, dir);
-	DIR *d = opendir(path);
-	if (!d)
-		err(1, "%s", path);
-	const struct dirent *e;
-	while ((e = readdir(d))) {
-		uint64_t h = 5381;
-		for (const char *c = e->d_name; *c; c++)
-			h = h * 33 + (unsigned char)*c;
-		sum += h;
-	}
-	closedir(d);
-	return sum;
-}
-
-/* Number of differences; says them when asked. */
-static unsigned compare_tree(bool say)
-{
-	unsigned n = 0;
-	for (unsigned d = 0; d < TREE_DIRS; d++) {
-		if (listing(mounted, d) != listing(real, d)) {
-			n++;
-			if (say)
-				stale("the listing of d%u", d);
-		}
-		for (unsigned f = 0; f < TREE_FILES; f++) {
-			char in[PATH_MAX], out[PATH_MAX];
-			tree_path(in, mounted, d, "f", f);
-			tree_path(out, real, d, "f", f);
-			const char *what = differs(in, out);
-			if (!what)
-				continue;
-			n++;
-			if (say)
-				stale("%s of %s", what, in);
-		}
-	}
-	return n;
-}
-
-static void read_tree(void)
-{
-	while (!board->stop)
-		compare_tree(false);
-}
-
-static pid_t start(void (*run)(void))
+pid_t start(void (*run)(void))
 {
 	pid_t pid = fork();
 	if (pid < 0)
@@ -531,29 +349,11 @@ static pid_t start(void (*run)(void))
 	return pid;
 }
 
-static void finish(pid_t pid)
+void finish(pid_t pid)
 {
 	int status = 0;
 	if (waitpid(pid, &status, 0) < 0 || status != 0)
 		stale("a process ended with status %d", status);
-}
-
-static void whole_tree(void)
-{
-	unsigned random = 1;
-	board->stop = false;
-	make_tree();
-	compare_tree(false); /* the kernel knows all of it now, also what does not exist */
-	pid_t readers[2] = {start(read_tree), start(read_tree)};
-	for (uint64_t seq = 0; seq < TREE_CHANGES; seq++)
-		change_tree(&random, seq);
-	uint64_t end = now_us() + SETTLE_MS * 1000;
-	board->stop = true;
-	finish(readers[0]);
-	finish(readers[1]);
-	while (compare_tree(false) && now_us() < end)
-		;
-	compare_tree(true);
 }
 
 static unsigned next_process;
@@ -566,7 +366,7 @@ static void inside_next(void)
 int main(int argc, char **argv)
 {
 	if (argc != 4)
-		errx(2, "usage: coherence_stress MOUNTED REAL SECONDS");
+		errx(2, "usage: rrm-coherence MOUNTED REAL SECONDS");
 	signal(SIGBUS, SIG_DFL); /* no report of a sanitizer when the mount is killed under us */
 	mounted = argv[1];
 	real = argv[2];
