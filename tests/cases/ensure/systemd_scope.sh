@@ -4,31 +4,8 @@
 # no systemd any more: it is started without.
 # needs: root
 # timeout: 180
-# /run and /sys/fs/cgroup of its own: systemd --user wants /run/systemd/system, and a cgroup to write in.
-[ -n "${RRM_OWN_RUN-}" ] || RRM_OWN_RUN=yes exec unshare -m --propagation private sh "$0" "$@"
-. "${0%/*}/../lib.sh"
-mount -t tmpfs tmpfs /run
-mount -t cgroup2 none /sys/fs/cgroup
-mkdir -p /run/systemd/system /run/user/0
-before=/sys/fs/cgroup$(sed -n 's/^0:://p' /proc/self/cgroup)
-mine=/sys/fs/cgroup/rrm-case-$$
-mkdir "$mine"
-echo $$ >"$mine/cgroup.procs"
-manager=
-end() {
-	end_status=$?
-	[ -z "$manager" ] || kill "$manager" 2>/dev/null || :
-	wait "$manager" 2>/dev/null || :
-	echo $$ >"$before/cgroup.procs"
-	find "$mine" -depth -type d -exec rmdir {} \; 2>/dev/null
-	(exit $end_status)
-	case_end
-}
-trap end EXIT
-export XDG_RUNTIME_DIR=/run/user/0
-/lib/systemd/systemd --user --unit=basic.target </dev/null >"$T/x/systemd" 2>&1 &
-manager=$!
-wait_until 'systemctl --user is-system-running >/dev/null 2>&1'
+. "${0%/*}/../lib_systemd.sh"
+start_systemd
 
 write_config '{"backend":"embedded"}'
 make_repo a

@@ -3,29 +3,11 @@
 # enabled it; a server that is killed is started again; disable takes it back. Both units pass systemd-analyze verify.
 # needs: root
 # timeout: 180
-# /run and /sys/fs/cgroup of its own: systemd --user wants /run/systemd/system, and a cgroup to write in.
-[ -n "${RRM_OWN_RUN-}" ] || RRM_OWN_RUN=yes exec unshare -m --propagation private sh "$0" "$@"
-. "${0%/*}/../lib.sh"
-mount -t tmpfs tmpfs /run
-mount -t cgroup2 none /sys/fs/cgroup
-mkdir -p /run/systemd/system /run/user/0
-before=/sys/fs/cgroup$(sed -n 's/^0:://p' /proc/self/cgroup)
-mine=/sys/fs/cgroup/rrm-case-$$
-mkdir "$mine"
-echo $$ >"$mine/cgroup.procs"
-manager=
-end() {
-	end_status=$?
+. "${0%/*}/../lib_systemd.sh"
+before_end() {
 	timeout 20 rrm-mount -u "$M" 2>/dev/null || :
 	timeout 20 systemctl --user stop rrm-mount.service 2>/dev/null || :
-	[ -z "$manager" ] || kill "$manager" 2>/dev/null || :
-	wait "$manager" 2>/dev/null || :
-	echo $$ >"$before/cgroup.procs"
-	find "$mine" -depth -type d -exec rmdir {} \; 2>/dev/null
-	(exit $end_status)
-	case_end
 }
-trap end EXIT
 bin=$(dirname "$(command -v rrm)")
 units=$bin/../lib/systemd
 
@@ -34,16 +16,13 @@ for u in user/rrm-mount.service system/rrm-mount@.service; do
 	mkdir -p "$T/verify/${u%/*}"
 	sed "s|[^ =]*/rrm-mount -|$bin/rrm-mount -|" "$units/$u" >"$T/verify/$u"
 done
-export XDG_RUNTIME_DIR=/run/user/0
 systemd-analyze --user --man=no verify "$T/verify/user/rrm-mount.service" >"$T/x/verify" 2>&1 || die "systemd-analyze: $(cat "$T/x/verify")"
 systemd-analyze --man=no verify "$T/verify/system/rrm-mount@.service" >>"$T/x/verify" 2>&1 || die "systemd-analyze: $(cat "$T/x/verify")"
 ! grep -F rrm-mount "$T/x/verify" || die 'systemd-analyze has something to say'
 
 eq "$(status_of rrm login status)" 1 'exit status before anything is enabled'
 export RRM_MOUNTPOINT="$M" PATH="$T/bin%h:$PATH"
-/lib/systemd/systemd --user --unit=basic.target </dev/null >"$T/x/systemd" 2>&1 &
-manager=$!
-wait_until 'systemctl --user is-system-running >/dev/null 2>&1'
+start_systemd
 make_repo a
 # an agent of the user's is noted; one that ssh forwards, gone with its login, is not
 SSH_AUTH_SOCK=$T/forwarded check timeout 100 rrm login enable >"$T/x/enabled" 2>&1
