@@ -4,13 +4,7 @@
 # a configuration that is no JSON, a repository that is moved away.
 # needs: opencode
 # timeout: 400
-if [ "${1-}" != inside ]; then
-	exec unshare -n sh "$0" inside
-fi
-ip link set lo up
-. "${0%/*}/../lib.sh"
-[ -x "${RRM_OPENCODE-}" ] ||
-	die "RRM_OPENCODE must name the opencode binary of the pinned npm package; it is '${RRM_OPENCODE-}'"
+. "${0%/*}/lib_alone.sh"
 export OPENCODE_DISABLE_MODELS_FETCH=1
 # config COMMAND TIMEOUT_MS
 config() {

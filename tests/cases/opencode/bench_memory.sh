@@ -3,13 +3,7 @@
 # of a backend beside a bare `opencode serve` in the same state of use; the middle one of five each.
 # needs: opencode
 # timeout: 600
-if [ "${1-}" != inside ]; then
-	exec unshare -n sh "$0" inside
-fi
-ip link set lo up
-. "${0%/*}/../lib.sh"
-[ -x "${RRM_OPENCODE-}" ] ||
-	die "RRM_OPENCODE must name the opencode binary of the pinned npm package; it is '${RRM_OPENCODE-}'"
+. "${0%/*}/lib_alone.sh"
 export OPENCODE_DISABLE_MODELS_FETCH=1
 write_config "{\"backend\":\"opencode\",\"opencode_command\":\"$RRM_OPENCODE\",\"start_timeout_ms\":120000}"
 all='1 2 3 4 5'

@@ -4,14 +4,7 @@
 # no npm, and nobody is asked anything outside this machine. A login in one is a login in all.
 # needs: opencode
 # timeout: 600
-# A network of its own, with nothing but loopback: whoever waits for a registry shows.
-if [ "${1-}" != inside ]; then
-	exec unshare -n sh "$0" inside
-fi
-ip link set lo up
-. "${0%/*}/../lib.sh"
-[ -x "${RRM_OPENCODE-}" ] ||
-	die "RRM_OPENCODE must name the opencode binary of the pinned npm package; it is '${RRM_OPENCODE-}'"
+. "${0%/*}/lib_alone.sh"
 repos='a b c d e f g h i j k l'
 
 # What users have: the file without "$schema" is one that OpenCode itself completes at its first start.

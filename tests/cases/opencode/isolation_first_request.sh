@@ -4,13 +4,7 @@
 # OpenCode asks the registry, and gives up in time for the backend to be ready.
 # needs: opencode
 # timeout: 200
-if [ "${1-}" != inside ]; then
-	exec unshare -n sh "$0" inside
-fi
-ip link set lo up
-. "${0%/*}/../lib.sh"
-[ -x "${RRM_OPENCODE-}" ] ||
-	die "RRM_OPENCODE must name the opencode binary of the pinned npm package; it is '${RRM_OPENCODE-}'"
+. "${0%/*}/lib_alone.sh"
 unset RRM_HOME
 S=$HOME/.opencode
 mkdir -p "$XDG_CONFIG_HOME/opencode/plugin"
