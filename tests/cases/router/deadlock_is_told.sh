@@ -59,26 +59,14 @@ refuse test -e "$R/a/text"
 check test -d "$R/c/made"
 
 # The write through the mount is the newest: its errno, and the sentence in errors.
-under p b rrm lock a -- true
-under q a perl -e "chdir '$M/a' or die; mkdir '../b/never' or die lc \$!"
-go p
-waits_for a
-go q
-ended q
-ended p
+circle a ../b/never
 told q 'deadlock'
 eq "$(cat "$T/p.status")" 0 'who waited longer'
 grep 'EDEADLK' "$M/.rrm/errors" | grep -q 'would never come' || die "errors: $(cat "$M/.rrm/errors")"
 refuse test -e "$R/b/never"
 
 # At home, too.
-under p b rrm lock a -- true
-under q a perl -e "chdir '$M/b' or die; mkdir 'never' or die lc \$!"
-go p
-waits_for a
-go q
-ended q
-ended p
+circle b never
 told q 'deadlock'
 
 # All branches under the turn of one.

@@ -31,3 +31,15 @@ ended() {
 waits_for() {
 	wait_until "jq -e '.[] | select(.waits and .name == \"$1\")' '$S/turns.json' >/dev/null 2>&1"
 }
+
+# circle DIR PATH: under a and b each somebody waits for the other, the newest with a mkdir of PATH from DIR in the
+# mount: it is told, $T/q.out says what; the other one has gone on. Statuses as of ended.
+circle() {
+	under p b rrm lock a -- true
+	under q a perl -e "chdir '$M/$1' or die; mkdir '$2' or die lc \$!"
+	go p
+	waits_for a
+	go q
+	ended q
+	ended p
+}

@@ -79,13 +79,7 @@ stop_mount
 # EDEADLK; the lines of another mount are added to those that are there.
 write_config '{"lock_timeout_ms": 60000}'
 start_mount
-under p b rrm lock a -- true
-under q a perl -e "chdir '$M/a' or die; mkdir '../b/never' or die lc \$!"
-go p
-waits_for a
-go q
-ended q
-ended p
+circle a ../b/never
 told EDEADLK mkdir b/never 'would never come'
 logged b 3
 rrm log b -n 1 | grep -q 'refused mkdir never  by perl(.*EDEADLK: .*would never come' || die "rrm log: $(rrm log b)"
