@@ -116,6 +116,9 @@ static void modes(void)
 
 /* ---- changing what it is ---- */
 
+static const mode_t own_set[] = {06755, 02644, 04644, 02755};
+static const mode_t suid_set[] = {06777, 02766, 04766, 02776, 06666};
+
 static void own(void)
 {
 	static const struct {
@@ -123,7 +126,6 @@ static void own(void)
 		gid_t gid;
 	} to[] = {{ANN, -1}, {BOB, -1},  {-1, ANN},   {-1, TEAM}, {-1, EVE},
 		  {-1, -1},  {ANN, ANN}, {ANN, TEAM}, {0, 0}};
-	static const mode_t set[] = {06755, 02644, 04644, 02755};
 	for (size_t i = 0; i < sizeof(to) / sizeof(to[0]); i++)
 		for (size_t k = 0; k < 4; k++) {
 			char path[64];
@@ -131,23 +133,23 @@ static void own(void)
 			if (i == 5 && geteuid() != 0 && geteuid() != ANN)
 				continue;
 			snprintf(path, sizeof(path), "own/%s-%zu-%zu", who, i, k);
-			say(chown(path, to[i].uid, to[i].gid), "%s: chown %o %d:%d", who, set[k],
-			    (int)to[i].uid, (int)to[i].gid);
+			say(chown(path, to[i].uid, to[i].gid), "%s: chown %o %d:%d", who,
+			    own_set[k], (int)to[i].uid, (int)to[i].gid);
 			show(path);
 		}
 }
 
-static void prepare_own(void)
+/* dir/WHO-I-K with the mode set[k], for each who and each of n kinds i. */
+static void prepare(const char *dir, unsigned n, const mode_t *set, size_t n_set, const char *text)
 {
 	static const char *const names[] = {"root", "ann", "bob", "eve"};
-	static const mode_t set[] = {06755, 02644, 04644, 02755};
 	char path[64];
-	mkdir("own", 0755);
+	mkdir(dir, 0755);
 	for (size_t w = 0; w < 4; w++)
-		for (size_t i = 0; i < 9; i++)
-			for (size_t k = 0; k < 4; k++) {
-				snprintf(path, sizeof(path), "own/%s-%zu-%zu", names[w], i, k);
-				put(path, "");
+		for (unsigned i = 0; i < n; i++)
+			for (size_t k = 0; k < n_set; k++) {
+				snprintf(path, sizeof(path), "%s/%s-%u-%zu", dir, names[w], i, k);
+				put(path, text);
 				give(path, ANN, TEAM, set[k]);
 			}
 }
@@ -169,7 +171,6 @@ static void chmods(void)
 /* What takes set-id bits: each on a fresh file that all may write. */
 static void write_suid(void)
 {
-	static const mode_t set[] = {06777, 02766, 04766, 02776, 06666};
 	for (unsigned what = 0; what < 7; what++)
 		for (size_t k = 0; k < 5; k++) {
 			char path[64];
@@ -198,25 +199,10 @@ static void write_suid(void)
 			default:
 				rc = write(fd, "x", 0);
 			}
-			say(rc, "%s: change %u of %o", who, what, set[k]);
+			say(rc, "%s: change %u of %o", who, what, suid_set[k]);
 			show(path);
 			close(fd);
 		}
-}
-
-static void prepare_suid(void)
-{
-	static const char *const names[] = {"root", "ann", "bob", "eve"};
-	static const mode_t set[] = {06777, 02766, 04766, 02776, 06666};
-	char path[64];
-	mkdir("suid", 0755);
-	for (size_t w = 0; w < 4; w++)
-		for (unsigned what = 0; what < 7; what++)
-			for (size_t k = 0; k < 5; k++) {
-				snprintf(path, sizeof(path), "suid/%s-%u-%zu", names[w], what, k);
-				put(path, "content");
-				give(path, ANN, TEAM, set[k]);
-			}
 }
 
 /* ---- what new things get ---- */
@@ -363,7 +349,7 @@ void posix_users(void)
 {
 	modes();
 	section("chown");
-	prepare_own();
+	prepare("own", 9, own_set, 4, "");
 	as_all(own);
 	section("chmod");
 	put("cm", "");
@@ -374,7 +360,7 @@ void posix_users(void)
 	give("cm-dir", ANN, EVE, 0755);
 	as_all(chmods);
 	section("set-id");
-	prepare_suid();
+	prepare("suid", 7, suid_set, 5, "content");
 	as_all(write_suid);
 	inherit();
 	sticky();
