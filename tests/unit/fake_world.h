@@ -66,6 +66,22 @@ static inline struct fake *at(pid_t pid)
 	return p;
 }
 
+static inline void register_backend(const char *repo, pid_t pid, uint64_t start, uint64_t stamp)
+{
+	backends[0].repo = repo;
+	backends[0].pid = pid;
+	backends[0].start = start;
+	backends[0].stamp = stamp;
+}
+
+static inline void register_session(const char *repo, const char *name, pid_t pid, uint64_t start)
+{
+	run_session.repo = repo;
+	run_session.session = name;
+	run_session.pid = pid;
+	run_session.start = start;
+}
+
 static inline int fake_stat(void *arg, pid_t pid, struct proc_stat *out)
 {
 	const struct fake *p = find(pid);

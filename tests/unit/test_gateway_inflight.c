@@ -29,6 +29,15 @@ static int handle(struct gateway_engine *g, struct mutation *m, struct mutation_
 	return a->error;
 }
 
+/* The same by a gateway that begins for it, and ends. */
+static int handle_once(struct place *p, struct mutation *m, struct mutation_answer *a)
+{
+	struct gateway_engine *g = engine(p);
+	int error = handle(g, m, a);
+	gateway_engine_free(g);
+	return error;
+}
+
 static struct mutation *with_id(struct mutation *m, const char *id)
 {
 	strcpy(m->id, id);
@@ -61,6 +70,14 @@ static const char *text_of(const cJSON *all, int i, const char *key)
 	return json_str(cJSON_GetArrayItem(all, i), key, "(none)");
 }
 
+/* So many records, the last one with that result. */
+static void audit_ends_with(struct place *p, int n, const char *result)
+{
+	CLEANUP(json_deletep) cJSON *all = audit(p);
+	assert_int_equal(cJSON_GetArraySize(all), n);
+	assert_string_equal(text_of(all, n - 1, "result"), result);
+}
+
 static void a_repeated_id_answers_what_it_answered_before(void **state)
 {
 	struct place *p = *state;
@@ -81,9 +98,7 @@ static void a_repeated_id_answers_what_it_answered_before(void **state)
 	assert_int_equal(b.bytes, 3);
 	gateway_engine_free(g);
 	assert_file(p->root_fd, "f", "one");
-	CLEANUP(json_deletep) cJSON *all = audit(p);
-	assert_int_equal(cJSON_GetArraySize(all), 2);
-	assert_string_equal(text_of(all, 1, "result"), "ENOENT");
+	audit_ends_with(p, 2, "ENOENT");
 }
 
 static void only_the_last_answers_are_remembered(void **state)
@@ -164,9 +179,7 @@ static void a_path_that_leads_out_is_refused_and_recorded(void **state)
 	struct place *p = *state;
 	struct mutation_answer a;
 	assert_int_equal(symlinkat("../state", p->root_fd, "out"), 0);
-	struct gateway_engine *g = engine(p);
-	assert_int_equal(handle(g, change(MUTATION_CREATE, "out/f", NULL), &a), EACCES);
-	gateway_engine_free(g);
+	assert_int_equal(handle_once(p, change(MUTATION_CREATE, "out/f", NULL), &a), EACCES);
 	CLEANUP(json_deletep) cJSON *all = audit(p);
 	assert_string_equal(text_of(all, 0, "result"), "refused");
 }
@@ -213,12 +226,9 @@ static void what_was_refused_is_not_taken_for_applied(void **state)
 	gateway_engine_free(g);
 	/* Late, and the gateway is killed while it says so: the directory is there, but not made by this. */
 	killed_while_refusing(p, with_id(change(MUTATION_MKDIR, "d", NULL), "k1"));
-	g = engine(p);
-	assert_int_equal(handle(g, with_id(change(MUTATION_MKDIR, "d", NULL), "k1"), &a), ESTALE);
-	gateway_engine_free(g);
-	CLEANUP(json_deletep) cJSON *all = audit(p);
-	assert_int_equal(cJSON_GetArraySize(all), 2);
-	assert_string_equal(text_of(all, 1, "result"), "refused");
+	assert_int_equal(handle_once(p, with_id(change(MUTATION_MKDIR, "d", NULL), "k1"), &a),
+			 ESTALE);
+	audit_ends_with(p, 2, "refused");
 }
 
 static void done_and_killed_again_while_it_is_answered(void **state)
@@ -237,12 +247,8 @@ static void done_and_killed_again_while_it_is_answered(void **state)
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	killed_while_refusing(p, with_id(change(MUTATION_UNLINK, "f", NULL), "k1"));
-	struct gateway_engine *g = engine(p);
-	assert_int_equal(handle(g, with_id(change(MUTATION_UNLINK, "f", NULL), "k1"), &a), 0);
-	gateway_engine_free(g);
-	CLEANUP(json_deletep) cJSON *all = audit(p);
-	assert_int_equal(cJSON_GetArraySize(all), 1);
-	assert_string_equal(text_of(all, 0, "result"), "ok");
+	assert_int_equal(handle_once(p, with_id(change(MUTATION_UNLINK, "f", NULL), "k1"), &a), 0);
+	audit_ends_with(p, 1, "ok");
 }
 
 static void half_done_and_late_is_completed_in_a_newer_turn(void **state)
@@ -271,14 +277,10 @@ static void what_was_applied_is_answered_as_done(void **state)
 	put_file(p->root_fd, "f", "one");
 	killed_in_between(p, with_id(change(MUTATION_APPEND, "f", "two"), "k1"));
 	put_file(p->root_fd, "f", "onetwo");
-	struct gateway_engine *g = engine(p);
-	assert_int_equal(handle(g, with_id(change(MUTATION_APPEND, "f", "two"), "k1"), &a), 0);
+	assert_int_equal(handle_once(p, with_id(change(MUTATION_APPEND, "f", "two"), "k1"), &a), 0);
 	assert_true(a.bytes == 3 && a.offset == 3 && a.attr.st_size == 6);
-	gateway_engine_free(g);
 	assert_file(p->root_fd, "f", "onetwo");
-	CLEANUP(json_deletep) cJSON *all = audit(p);
-	assert_int_equal(cJSON_GetArraySize(all), 1);
-	assert_string_equal(text_of(all, 0, "result"), "ok");
+	audit_ends_with(p, 1, "ok");
 }
 
 static void what_was_applied_in_part_is_completed(void **state)
@@ -288,13 +290,9 @@ static void what_was_applied_in_part_is_completed(void **state)
 	put_file(p->root_fd, "f", "one");
 	killed_in_between(p, with_id(change(MUTATION_APPEND, "f", "two"), "k1"));
 	put_file(p->root_fd, "f", "onet");
-	struct gateway_engine *g = engine(p);
-	assert_int_equal(handle(g, with_id(change(MUTATION_APPEND, "f", "two"), "k1"), &a), 0);
-	gateway_engine_free(g);
+	assert_int_equal(handle_once(p, with_id(change(MUTATION_APPEND, "f", "two"), "k1"), &a), 0);
 	assert_file(p->root_fd, "f", "onetwo");
-	CLEANUP(json_deletep) cJSON *all = audit(p);
-	assert_int_equal(cJSON_GetArraySize(all), 1);
-	assert_string_equal(text_of(all, 0, "result"), "ok");
+	audit_ends_with(p, 1, "ok");
 }
 
 static void what_was_not_applied_is_applied_when_asked_again(void **state)
@@ -303,9 +301,7 @@ static void what_was_not_applied_is_applied_when_asked_again(void **state)
 	struct mutation_answer a;
 	put_file(p->root_fd, "f", "one");
 	killed_in_between(p, with_id(change2(MUTATION_RENAME, "f", "g"), "k1"));
-	struct gateway_engine *g = engine(p);
-	assert_int_equal(handle(g, with_id(change2(MUTATION_RENAME, "f", "g"), "k1"), &a), 0);
-	gateway_engine_free(g);
+	assert_int_equal(handle_once(p, with_id(change2(MUTATION_RENAME, "f", "g"), "k1"), &a), 0);
 	assert_file(p->root_fd, "g", "one");
 	CLEANUP(json_deletep) cJSON *all = audit(p);
 	assert_int_equal(cJSON_GetArraySize(all), 1);

@@ -68,8 +68,7 @@ static void the_mount_root_above_does_not_hide_a_repo_below(void **state)
 
 static void a_backend_and_its_children_are_at_home(void **state)
 {
-	backends[0].repo = "web-1", backends[0].pid = 50, backends[0].start = 1050;
-	backends[0].stamp = 7;
+	register_backend("web-1", 50, 1050, 7);
 	add(50, 1, "/m/web");
 	add(51, 50, "/m/api");
 	add(52, 51, "/tmp");
@@ -84,8 +83,7 @@ static void a_backend_that_comes_up_is_known_within_100_ms(void **state)
 {
 	add(50, 1, "/tmp");
 	assert_int_equal(who_is(50).rule, 3);
-	backends[0].repo = "web-1", backends[0].pid = 50, backends[0].start = 1050;
-	backends[0].stamp = 7;
+	register_backend("web-1", 50, 1050, 7);
 	now += 100;
 	is(50, 1, "web-1", "50-1050");
 	backends[0].stamp = 8, backends[0].pid = 60;
@@ -95,18 +93,15 @@ static void a_backend_that_comes_up_is_known_within_100_ms(void **state)
 
 static void a_reused_pid_of_a_backend_is_not_the_backend(void **state)
 {
-	backends[0].repo = "web-1", backends[0].pid = 50, backends[0].start = 77;
-	backends[0].stamp = 7;
+	register_backend("web-1", 50, 77, 7);
 	add(50, 1, "/tmp");
 	is(50, 3, "", "50-1050");
 }
 
 static void the_nearest_registered_ancestor_wins(void **state)
 {
-	backends[0].repo = "web-1", backends[0].pid = 50, backends[0].start = 1050;
-	backends[0].stamp = 7;
-	run_session.pid = 51, run_session.start = 1051;
-	run_session.repo = "api-2", run_session.session = "run-51-abc";
+	register_backend("web-1", 50, 1050, 7);
+	register_session("api-2", "run-51-abc", 51, 1051);
 	add(50, 1, "/m/web");
 	add(51, 50, "/m/web");
 	add(52, 51, "/m/web");
@@ -120,8 +115,7 @@ static void an_orphan_keeps_its_home_by_its_environment(void **state)
 	is(60, 1, "api-2", "ses_7");
 	add(61, 1, "/m/web")->environ = "RRM_HOME_REPO=no-such-repo";
 	is(61, 2, "web-1", "61-1061");
-	backends[0].repo = "web-1", backends[0].pid = 50, backends[0].start = 1050;
-	backends[0].stamp = 7;
+	register_backend("web-1", 50, 1050, 7);
 	add(50, 1, "/");
 	add(62, 1, "/tmp")->environ = "OPENCODE_PID=50";
 	now += 100;
@@ -214,8 +208,7 @@ static void a_repo_that_comes_or_goes_is_noticed_at_once(void **state)
 
 static void setsid_and_nohup_change_nothing(void **state)
 {
-	backends[0].repo = "web-1", backends[0].pid = 50, backends[0].start = 1050;
-	backends[0].stamp = 7;
+	register_backend("web-1", 50, 1050, 7);
 	add(50, 1, "/srv/web");
 	add(51, 50, "/tmp")->pgid = 51; /* its own session */
 	add(52, 51, "/m/api");

@@ -9,10 +9,7 @@ static struct tmp *announced_setup(void **state)
 	struct tmp *t = *state;
 
 	setup(NULL);
-	backends[0].repo = "web-1";
-	backends[0].pid = 20;
-	backends[0].start = 1020;
-	backends[0].stamp = 1;
+	register_backend("web-1", 20, 1020, 1);
 	add(20, 10, "/m/web");
 	add(30, 20, "/m/web"); /* rrm lock */
 	assert_int_equal(mkdirat(t->dir, "repos", 0700), 0);

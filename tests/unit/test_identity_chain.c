@@ -85,8 +85,7 @@ static void a_session_of_rrm_run_that_begins_is_seen_at_once(void **state)
 	add(21, 20, "/tmp");
 	add(22, 20, "/tmp");
 	is(21, 3, "", "21-1021");
-	run_session.pid = 20, run_session.start = 1020;
-	run_session.repo = "api-2", run_session.session = "run-20-abc";
+	register_session("api-2", "run-20-abc", 20, 1020);
 	session_stamp = 8;
 	is(22, 1, "api-2", "run-20-abc");
 	is(22, 1, "api-2", "run-20-abc");
