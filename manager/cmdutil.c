@@ -114,3 +114,23 @@ void cmd_print_bytes(FILE *f, const char *bytes)
 		else
 			putc(*bytes, f);
 }
+
+int cmd_with_path(int argc, char **argv, const char *command,
+		  int (*fn)(const struct cmd_context *x, const char *what, struct err *e),
+		  struct err *e)
+{
+	static const struct option longs[] = {{NULL, 0, NULL, 0}};
+	struct cmd_context x;
+	int rc;
+
+	optind = 0;
+	if (cmd_option(argc, argv, ":", longs, e) != -1)
+		return CMD_USAGE;
+	if (argc - optind != 1)
+		return cmd_usage(command, e, "give one REPO/PATH");
+	rc = cmd_context_init(&x, e);
+	if (rc == 0)
+		rc = fn(&x, argv[optind], e);
+	cmd_context_deinit(&x);
+	return cmd_exit(rc);
+}

@@ -28,6 +28,11 @@ void cmd_context_deinit(struct cmd_context *x);
  */
 int cmd_find(const struct cmd_context *x, const char *what, const struct repo **out, struct err *e);
 
+/* All of a command without options whose only argument is REPO/PATH, which fn gets. */
+int cmd_with_path(int argc, char **argv, const char *command,
+		  int (*fn)(const struct cmd_context *x, const char *what, struct err *e),
+		  struct err *e);
+
 /*
  * getopt_long() with our sentences; opterr is off. Returns the option, -1 at the end, '?' after wrong
  * usage with e set ("unknown option --jsn; did you mean --json? See rrm add --help"). Call it first with optind 0.

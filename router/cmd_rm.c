@@ -25,18 +25,5 @@ static int remove_one(const struct cmd_context *x, const char *what, struct err 
 
 int cmd_rm(int argc, char **argv, struct err *e)
 {
-	static const struct option longs[] = {{NULL, 0, NULL, 0}};
-	struct cmd_context x;
-	int rc;
-
-	optind = 0;
-	if (cmd_option(argc, argv, ":", longs, e) != -1)
-		return CMD_USAGE;
-	if (argc - optind != 1)
-		return cmd_usage("rm", e, "give one REPO/PATH");
-	rc = cmd_context_init(&x, e);
-	if (rc == 0)
-		rc = remove_one(&x, argv[optind], e);
-	cmd_context_deinit(&x);
-	return cmd_exit(rc);
+	return cmd_with_path(argc, argv, "rm", remove_one, e);
 }

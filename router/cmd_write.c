@@ -64,18 +64,5 @@ static int write_to(const struct cmd_context *x, const char *what, struct err *e
 
 int cmd_write(int argc, char **argv, struct err *e)
 {
-	static const struct option longs[] = {{NULL, 0, NULL, 0}};
-	struct cmd_context x;
-	int rc;
-
-	optind = 0;
-	if (cmd_option(argc, argv, ":", longs, e) != -1)
-		return CMD_USAGE;
-	if (argc - optind != 1)
-		return cmd_usage("write", e, "give one REPO/PATH");
-	rc = cmd_context_init(&x, e);
-	if (rc == 0)
-		rc = write_to(&x, argv[optind], e);
-	cmd_context_deinit(&x);
-	return cmd_exit(rc);
+	return cmd_with_path(argc, argv, "write", write_to, e);
 }
