@@ -265,7 +265,6 @@ static int finish_create(struct change *c)
 {
 	struct fd_hold h;
 	struct lookup_stat ls = {.stamp = 0};
-	struct node *n = NULL;
 	int rc = fds_path(c->o->fds, c->node, &h);
 	if (rc < 0)
 		return rc;
@@ -274,17 +273,7 @@ static int finish_create(struct change *c)
 	if (fd < 0)
 		fd = open_made(h.fd, c->name);
 	fds_put(c->o->fds, &h);
-	if (fd < 0)
-		return fd;
-	rc = lookup_statx(fd, "", &ls);
-	if (rc == 0)
-		rc = lookup_intern(c->o, c->node, c->name, &ls, true, &c->out.e, &n);
-	if (rc < 0) {
-		close(fd);
-		return rc;
-	}
-	c->fi.keep_cache = 1;
-	return home_keep_created(c, n, fd, ls.st.st_mode);
+	return fd < 0 ? fd : home_created(c, fd);
 }
 
 static int finish_tmpfile(struct change *c)

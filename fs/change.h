@@ -134,6 +134,9 @@ int home_apply(struct change *c);
 /* Takes over fd, with which n was created: into the cache, or a handle where it cannot be had again. */
 int home_keep_created(struct change *c, struct node *n, int fd, mode_t mode);
 
+/* The same for fd, with which c->name was created: also finds its node, and fills the reply. */
+int home_created(struct change *c, int fd);
+
 /* Sends it to the owner's gateway; c is a waiting copy. change_finish() is called later, or at once
  * when it cannot even be sent. foreign.c */
 void foreign_submit(struct change *c);

@@ -67,19 +67,10 @@ int home_keep_created(struct change *c, struct node *n, int fd, mode_t mode)
 	return -ENOMEM;
 }
 
-static int apply_create(struct change *c, int dir)
+int home_created(struct change *c, int fd)
 {
-	struct creds saved;
 	struct lookup_stat ls;
 	struct node *n = NULL;
-	coherence_watch(c->o, c->node);
-	become_caller(c, &saved);
-	int fd = open_new(c, dir);
-	creds_restore(&saved);
-	if (fd < 0)
-		return fd;
-	if (c->intent)
-		c->intent->fd = fd; /* our successor's, should we be killed now */
 	int rc = lookup_statx(fd, "", &ls);
 	if (rc == 0)
 		rc = lookup_intern(c->o, c->node, c->name, &ls, true, &c->out.e, &n);
@@ -89,6 +80,20 @@ static int apply_create(struct change *c, int dir)
 	}
 	c->fi.keep_cache = 1;
 	return home_keep_created(c, n, fd, ls.st.st_mode);
+}
+
+static int apply_create(struct change *c, int dir)
+{
+	struct creds saved;
+	coherence_watch(c->o, c->node);
+	become_caller(c, &saved);
+	int fd = open_new(c, dir);
+	creds_restore(&saved);
+	if (fd < 0)
+		return fd;
+	if (c->intent)
+		c->intent->fd = fd; /* our successor's, should we be killed now */
+	return home_created(c, fd);
 }
 
 static int open_nameless(struct change *c, int dir)
