@@ -16,32 +16,26 @@ static int hash_init(struct hash *h)
 	return h->heads ? 0 : -ENOMEM;
 }
 
-/* Doubles the heads when there are more entries than heads; failing to is only slow. */
-static void grow_by_ino(struct nodes *t)
+/* The hash of entry x; *next: where its chain goes on. */
+typedef uint32_t (*hash_of_fn)(struct nodes *t, uint32_t x, uint32_t **next);
+
+static uint32_t of_ino(struct nodes *t, uint32_t x, uint32_t **next)
 {
-	struct hash *h = &t->by_ino;
-	if (h->count <= h->mask)
-		return;
-	uint32_t mask = h->mask * 2 + 1;
-	uint32_t *heads = calloc((size_t)mask + 1, sizeof(*heads));
-	if (!heads)
-		return;
-	for (uint32_t i = 0; i <= h->mask; i++)
-		for (uint32_t x = h->heads[i], next; x; x = next) {
-			struct node *n = node_ptr(t, x);
-			uint32_t *head = &heads[hash_ino(n->dev, n->ino) & mask];
-			next = n->next;
-			n->next = *head;
-			*head = x;
-		}
-	free(h->heads);
-	h->heads = heads;
-	h->mask = mask;
+	struct node *n = node_ptr(t, x);
+	*next = &n->next;
+	return hash_ino(n->dev, n->ino);
 }
 
-static void grow_by_name(struct nodes *t)
+static uint32_t of_name(struct nodes *t, uint32_t x, uint32_t **next)
 {
-	struct hash *h = &t->by_name;
+	struct name *m = name_ptr(t, x);
+	*next = &m->hash_next;
+	return hash_name(m->parent, m->text);
+}
+
+/* Doubles the heads when there are more entries than heads; failing to is only slow. */
+static void grow(struct nodes *t, struct hash *h, hash_of_fn of)
+{
 	if (h->count <= h->mask)
 		return;
 	uint32_t mask = h->mask * 2 + 1;
@@ -49,11 +43,10 @@ static void grow_by_name(struct nodes *t)
 	if (!heads)
 		return;
 	for (uint32_t i = 0; i <= h->mask; i++)
-		for (uint32_t x = h->heads[i], next; x; x = next) {
-			struct name *m = name_ptr(t, x);
-			uint32_t *head = &heads[hash_name(m->parent, m->text) & mask];
-			next = m->hash_next;
-			m->hash_next = *head;
+		for (uint32_t x = h->heads[i], after; x; x = after) {
+			uint32_t *next, *head = &heads[of(t, x, &next) & mask];
+			after = *next;
+			*next = *head;
 			*head = x;
 		}
 	free(h->heads);
@@ -325,7 +318,7 @@ static int add_name_locked(struct nodes *t, struct node *n, struct node *parent,
 	*head = index;
 	t->by_name.count++;
 	parent->children++;
-	grow_by_name(t);
+	grow(t, &t->by_name, of_name);
 	return 0;
 }
 
@@ -347,7 +340,7 @@ static int make_node_locked(struct nodes *t, const struct node_key *key, uint16_
 	n->next = *head;
 	*head = n->index;
 	t->by_ino.count++;
-	grow_by_ino(t);
+	grow(t, &t->by_ino, of_ino);
 	*out = n;
 	return 0;
 }
