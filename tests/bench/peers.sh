@@ -33,27 +33,18 @@ many=$((files / 3)) mib=256 switched=$((files / 6))
 . "${0%/*}/rows.sh"
 w=.git/work
 
-T=$(mktemp -d "${TMPDIR:-/tmp}/rp.XXXX")
-export HOME="$T/h" XDG_CONFIG_HOME="$T/h/.config" GIT_CONFIG_NOSYSTEM=1 GIT_AUTHOR_NAME=Ann GIT_AUTHOR_EMAIL=a@example.org
-export GIT_COMMITTER_NAME=Ann GIT_COMMITTER_EMAIL=a@example.org
-mkdir -p "$HOME" "$XDG_CONFIG_HOME/rrm"
+. "${0%/*}/place.sh"
+own_place
 echo '{"backend":"embedded"}' >"$XDG_CONFIG_HOME/rrm/config.json"
 switch=/sys/module/fuse/parameters/enable_uring
 was=$(cat "$switch" 2>/dev/null || echo none)
-finish() {
-	st=$?
-	trap - EXIT
-	cd /
+before_leave() {
 	for d in "$T"/*/m; do
 		case $d in */rrm*/m) RRM_HOME=${d%/m}/s rrm-mount -u "$d" >/dev/null 2>&1 || true ;; esac
 		umount -l "$d" 2>/dev/null || true
 	done
 	[ "$was" = none ] || echo "$was" >"$switch"
-	rm -rf "$T"
-	exit "$st"
 }
-trap finish EXIT
-trap 'exit 130' HUP INT TERM
 
 # --- the trees and who shows them -----------------------------------------------------------------
 
@@ -106,12 +97,6 @@ done
 
 dir_of() {
 	case $1 in native) echo "$T/native/a" ;; *) echo "$T/$1/m/a" ;; esac
-}
-at() {
-	setsid -w sh -c 'cd "$1" && shift && exec "$@"' sh "$@"
-}
-median() {
-	sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'
 }
 row() {
 	name=$1 goal=$2 before=$3 after=$4

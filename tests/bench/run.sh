@@ -33,25 +33,11 @@ for arg; do
 	esac
 done
 
-# Short, because of the gateway's socket.
-T=$(mktemp -d "${TMPDIR:-/tmp}/rb.XXXX")
-M=$T/m
+. "${0%/*}/place.sh"
+own_place
 R=$T/r
 N=$T/native
-export HOME="$T/h" RRM_HOME="$T/s" XDG_CONFIG_HOME="$T/h/.config" GIT_CONFIG_NOSYSTEM=1
-export GIT_AUTHOR_NAME=Ann GIT_AUTHOR_EMAIL=a@example.org GIT_COMMITTER_NAME=Ann GIT_COMMITTER_EMAIL=a@example.org
-mkdir -p "$HOME" "$R" "$M" "$N"
-finish() {
-	st=$?
-	trap - EXIT
-	cd /
-	rrm-mount -u "$M" >/dev/null 2>&1 || umount -l "$M" 2>/dev/null || true
-	rrm stop --all >/dev/null 2>&1 || true
-	rm -rf "$T"
-	exit "$st"
-}
-trap finish EXIT
-trap 'exit 130' HUP INT TERM
+mkdir -p "$R" "$N"
 
 # --- what is measured on --------------------------------------------------------------------------
 
@@ -86,15 +72,6 @@ stat() {
 }
 
 # --- rows -----------------------------------------------------------------------------------------
-
-# at DIR CMD...: at home there.
-at() {
-	setsid -w sh -c 'cd "$1" && shift && exec "$@"' sh "$@"
-}
-
-median() {
-	sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'
-}
 
 # row NAME GOAL BEFORE AFTER CMD...: BEFORE and AFTER (":" for none) are not timed; GOAL is the ratio, "-" for none.
 row() {

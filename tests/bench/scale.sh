@@ -9,24 +9,13 @@ set -eu
 export LC_ALL=C.UTF-8
 picture=$1
 repos=${2-1 10 100} files=${3-10000 100000 1000000}
-T=$(mktemp -d "${TMPDIR:-/tmp}/rs.XXXX")
-export HOME="$T/h" XDG_CONFIG_HOME="$T/h/.config" RRM_HOME="$T/s" GIT_CONFIG_NOSYSTEM=1
-mkdir -p "$HOME" "$T/m" "$XDG_CONFIG_HOME/rrm"
+. "${0%/*}/place.sh"
+own_place
 echo '{"backend":"embedded"}' >"$XDG_CONFIG_HOME/rrm/config.json"
-finish() {
-	st=$?
-	trap - EXIT
-	cd /
-	rrm-mount -u "$T/m" >/dev/null 2>&1 || umount -l "$T/m" 2>/dev/null || true
-	rm -rf "$T"
-	exit "$st"
-}
-trap finish EXIT
-trap 'exit 130' HUP INT TERM
 
 # at_home CMD...: in r1 inside the mount; prints microseconds
 at_home() {
-	setsid -w sh -c 'cd "$1" && shift && exec "$@"' sh "$T/m/r1" "$@"
+	at "$M/r1" "$@"
 }
 # point KIND X N: N repositories and X files in the first are there: a line "KIND X MOUNT FIRST WARM CREATE REMOVE RSS"
 point() {

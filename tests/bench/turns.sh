@@ -10,22 +10,8 @@ micro=$1
 ms=2000 many=10000 n=300 writers='1 2 4 8 16 32 64'
 [ "${2-}" != --smoke ] || { ms=300 many=200 n=20 writers='1 8'; }
 
-T=$(mktemp -d "${TMPDIR:-/tmp}/rb.XXXX")
-M=$T/m
-export HOME="$T/h" RRM_HOME="$T/s" XDG_CONFIG_HOME="$T/h/.config" GIT_CONFIG_NOSYSTEM=1
-export GIT_AUTHOR_NAME=Ann GIT_AUTHOR_EMAIL=a@example.org GIT_COMMITTER_NAME=Ann GIT_COMMITTER_EMAIL=a@example.org
-mkdir -p "$HOME" "$M"
-finish() {
-	st=$?
-	trap - EXIT
-	cd /
-	rrm-mount -u "$M" >/dev/null 2>&1 || umount -l "$M" 2>/dev/null || true
-	rrm stop --all >/dev/null 2>&1 || true
-	rm -rf "$T"
-	exit "$st"
-}
-trap finish EXIT
-trap 'exit 130' HUP INT TERM
+. "${0%/*}/place.sh"
+own_place
 
 "$micro"
 
@@ -38,9 +24,6 @@ for r in $repos home; do
 done
 rrm add "$T"/r/* >/dev/null
 rrm-mount "$M"
-at() {
-	setsid -w sh -c 'cd "$1" && shift && exec "$@"' sh "$@"
-}
 # writes MS FILE: how long each of 1 KiB takes that begins in that time, in us
 writes='use Time::HiRes "time"; my ($ms, $file) = @ARGV; my ($x, @t) = ("x" x 1024); my $end = time + $ms / 1000;
 	while ((my $b = time) < $end) { open(my $f, "+<", $file) or die "$file: $!"; syswrite($f, $x) or die $!; close $f or die $!;

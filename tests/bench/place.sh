@@ -1,0 +1,38 @@
+# What the benchmarks share, sourced by each. own_place gives it $T, a short path below $TMPDIR because of the gateway's
+# socket, that goes with everything in it at the end; the mountpoint $M, a HOME and a state base there.
+# shellcheck shell=sh
+
+own_place() {
+	T=$(mktemp -d "${TMPDIR:-/tmp}/rb.XXXX")
+	M=$T/m
+	export HOME="$T/h" RRM_HOME="$T/s" XDG_CONFIG_HOME="$T/h/.config" GIT_CONFIG_NOSYSTEM=1
+	export GIT_AUTHOR_NAME=Ann GIT_AUTHOR_EMAIL=a@example.org
+	export GIT_COMMITTER_NAME=Ann GIT_COMMITTER_EMAIL=a@example.org
+	mkdir -p "$XDG_CONFIG_HOME/rrm" "$M"
+	trap leave EXIT
+	trap 'exit 130' HUP INT TERM
+}
+
+# before_leave: what ends before $T goes; a benchmark may have another one.
+before_leave() {
+	rrm-mount -u "$M" >/dev/null 2>&1 || umount -l "$M" 2>/dev/null || true
+	rrm stop --all >/dev/null 2>&1 || true
+}
+
+leave() {
+	st=$?
+	trap - EXIT
+	cd /
+	before_leave
+	rm -rf "$T"
+	exit "$st"
+}
+
+# at DIR CMD...: at home there.
+at() {
+	setsid -w sh -c 'cd "$1" && shift && exec "$@"' sh "$@"
+}
+
+median() {
+	sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'
+}
