@@ -174,17 +174,6 @@ uint64_t homelog_due(struct homelog *l, uint64_t now_ms)
 	return at;
 }
 
-static void write_actor(struct jsonw *w, const struct actor *a)
-{
-	jsonw_open(w, "actor");
-	jsonw_i64(w, "pid", a->pid);
-	jsonw_str(w, "comm", a->comm);
-	jsonw_u64(w, "uid", a->uid);
-	jsonw_str(w, "home", a->home);
-	jsonw_str(w, "session", a->session);
-	jsonw_close(w);
-}
-
 /* ops as one text, "create+write", in the order of enum mutation_op */
 static void write_ops(struct jsonw *w, uint32_t ops)
 {
@@ -215,7 +204,7 @@ static char *line_of(const struct entry *x)
 		jsonw_bytes(&w, "path2", x->path2);
 	jsonw_u64(&w, "writes", x->writes);
 	jsonw_u64(&w, "bytes", x->bytes);
-	write_actor(&w, &x->actor);
+	mutation_put_actor(&w, &x->actor);
 	jsonw_close(&w);
 	return jsonw_steal(&w);
 }

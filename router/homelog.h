@@ -1,7 +1,8 @@
 /*
  * home.jsonl: changes that programs made at home through the mount, coalesced per (session, file). One
  * JSON object a line: {ts_first, ts_last, op, path, path2, writes, bytes, actor {pid, comm, uid, home,
- * session}}; op joins the kinds of change with '+' ("create+write"); path (path_hex when it is no UTF-8) is relative to the root, null when it was not told.
+ * session}}, the last two null when unknown; op joins the kinds of change with '+' ("create+write"); path (path_hex when it
+ * is no UTF-8) is relative to the root, null when it was not told.
  * No fsync, no chain. Beyond 16 MiB the file becomes home.1.jsonl, in place of an older one.
  *
  * homelog_note() only adds to memory; homelog_flush() writes, from a thread that may wait for a disk.
