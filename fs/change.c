@@ -17,7 +17,7 @@
 #include "manager/base/log.h"
 #include "manager/base/stop_point.h"
 
-static enum mutation_op op_of(const struct change *c)
+enum mutation_op change_op(const struct change *c)
 {
 	switch (c->kind) {
 	case CHANGE_CREATE:
@@ -242,7 +242,7 @@ static void tell_router(struct change *c, int rc)
 {
 	char path[PATH_MAX] = "", path2[PATH_MAX] = "";
 	struct router_note note = {
-		.op = op_of(c),
+		.op = change_op(c),
 		.key = key_of(c),
 		.path = path,
 		.bytes = c->out.written,
@@ -344,7 +344,7 @@ static void on_granted(void *arg, int error, const struct router_pass *pass)
 static void wait_for_turn(struct change *c)
 {
 	char path[PATH_MAX], path2[PATH_MAX];
-	struct router_note what = {.op = op_of(c)};
+	struct router_note what = {.op = change_op(c)};
 	note_paths(c, &what, path, path2);
 	pthread_mutex_lock(&c->lock);
 	c->n_steps = 1;
@@ -375,7 +375,7 @@ static void put_in_line(struct change *c, int verdict)
 static void refused(struct change *c, int verdict)
 {
 	char path[PATH_MAX], path2[PATH_MAX];
-	struct router_note what = {.op = op_of(c)};
+	struct router_note what = {.op = change_op(c)};
 	if (verdict == -EROFS) {
 		note_paths(c, &what, path, path2);
 		router_refused(c->o->router, &c->pass, &what);

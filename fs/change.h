@@ -122,6 +122,8 @@ struct change {
 /* Routes and applies it. Its nodes are there; c is copied when it has to wait. It ends with change_finish(). */
 void change_run(struct change *c);
 
+enum mutation_op change_op(const struct change *c);
+
 /* Replies by rc and out, for a change that was not run; and a part of change_finish(). */
 void change_reply(struct change *c, int rc);
 

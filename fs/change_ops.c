@@ -1,6 +1,7 @@
 #include "fs/change.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <sys/xattr.h>
 
@@ -22,13 +23,28 @@ static void apply_umask(struct change *c)
 	fds_put(c->o->fds, &h);
 }
 
+/* What is of no repository stays as it is: says why. */
+static void tell_refusal(const struct change *c, bool control)
+{
+	char path[PATH_MAX];
+	struct router_note what = {.op = change_op(c), .path = path, .error = EROFS};
+	bool names = c->kind != CHANGE_SETXATTR && c->kind != CHANGE_REMOVEXATTR;
+	const char *name = c->kind == CHANGE_LINK ? c->name2 : c->name;
+	snprintf(path, sizeof(path), "%s%s", control ? ".rrm/" : "", names && name ? name : "");
+	router_refused_by_mount(c->o->router, fuse_req_ctx(c->req)->pid, &what,
+				control ? "what stands in .rrm is made by rrm-mount"
+					: "only registered repositories stand here; make it "
+					  "elsewhere, then rrm add PATH");
+}
+
 /* Resolves the nodes of a request; replies and returns false when it ends here. */
 static bool start(struct change *c, fuse_req_t req, fuse_ino_t ino, fuse_ino_t ino2)
 {
 	c->o = overlay_of(req);
 	c->req = req;
 	int rc = 0;
-	if (ino & CONTROL_BIT || ino2 & CONTROL_BIT || ino == FUSE_ROOT_ID || ino2 == FUSE_ROOT_ID)
+	bool control = ino & CONTROL_BIT || ino2 & CONTROL_BIT;
+	if (control || ino == FUSE_ROOT_ID || ino2 == FUSE_ROOT_ID)
 		rc = -EROFS; /* the top directory shows the registered repos: rrm add, rrm remove */
 	if (rc == 0) {
 		c->node = node_get(c->o->nodes, ino);
@@ -43,6 +59,8 @@ static bool start(struct change *c, fuse_req_t req, fuse_ino_t ino, fuse_ino_t i
 		rc = -EBUSY;
 	if (rc == 0)
 		again_find(c);
+	if (rc == -EROFS)
+		tell_refusal(c, control);
 	if (rc < 0) {
 		c->node = NULL;
 		reply_err(req, rc);

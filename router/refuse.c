@@ -1,5 +1,6 @@
 /* What is refused before any gateway is asked: by policy, or because its turn never came. */
 #include <errno.h>
+#include <string.h>
 
 #include "manager/base/clock.h"
 #include "router/inner.h"
@@ -43,4 +44,17 @@ void router_refused(struct router *r, const struct router_pass *pass,
 	keeper_start_locked(rr);
 	thread_wake_locked(&rr->keeper, refusedlog_due(rr->refused));
 	pthread_mutex_unlock(&rr->lock);
+}
+
+void router_refused_by_mount(struct router *r, pid_t tid, const struct router_note *what,
+			     const char *sentence)
+{
+	struct actor a = {.pid = 0};
+	struct identity who;
+
+	identity_of(r->ids, tid, clock_mono_ms(), &who);
+	a.pid = who.pid;
+	memcpy(a.comm, who.comm, sizeof(a.comm));
+	refusals_add(r->refusals, &a, mutation_op_name(what->op), "", what->path, what->error,
+		     sentence);
 }

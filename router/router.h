@@ -92,6 +92,9 @@ int router_begin(struct router *r, struct router_repo *repo, const struct router
 /* The policy refused pass: tells who, and what it was (op, paths), in errors and refused.jsonl. */
 void router_refused(struct router *r, const struct router_pass *pass,
 		    const struct router_note *what);
+/* The mount itself refused what is of no repository: tells in errors. */
+void router_refused_by_mount(struct router *r, pid_t tid, const struct router_note *what,
+			     const char *sentence);
 void router_end(struct router *r, const struct router_pass *pass, const struct router_note *note);
 
 /* error: 0 with the turn held (then apply and router_end()), or -EBUSY, -EINTR, -EDEADLK, -EIO

@@ -54,6 +54,14 @@ kill "$pid"
 wait "$pid" || true
 eq "$(jq -r .path "$T/x/followed" | tail -n 1)" src/main.c 'what was followed'
 
+# What is of no repository has its sentence in errors. Only root gets as far as the mount with it.
+if [ "$(id -u)" = 0 ]; then
+	fails_with 'Read-only file system' mkdir "$M/new"
+	fails_with 'Read-only file system' setfattr -n user.x -v y "$M/.rrm"
+	told EROFS mkdir /new 'then rrm add PATH'
+	told EROFS setxattr /.rrm/ 'made by rrm-mount'
+fi
+
 # EBUSY, of a foreigner and at home; between what b's gateway recorded.
 check in_repo a mkdir ../b/before
 under h b true
