@@ -37,6 +37,7 @@ const { locate, pathArgument, patching, route, world, writing, written } = await
 const { keepSeen, look } = await part("views")
 const { beginWriting, filesOf, finish, forgetTurns, keyOf, noticed } = await part("turns")
 const { configure } = await part("permission")
+const { explain } = await part("refusals")
 const { instances, watchAudit } = await part("news")
 
 const program = process.env.RRM_GATEWAY_PROGRAM
@@ -137,6 +138,12 @@ function refusal(directory) {
 // ---- the hooks ----
 
 const reads = new Map() // "<session> <callID>" -> {real, before}
+const commands = new Map() // "<session> <callID>" -> when it began
+
+function remember(map, key, value) {
+  map.set(key, value)
+  if (map.size > 1000) map.delete(map.keys().next().value)
+}
 
 async function before(input, output, here) {
   const args = output.args
@@ -149,13 +156,17 @@ async function before(input, output, here) {
     if (paths.length) await beginWriting(input, paths, w)
   } else if (input.tool === "read" && typeof args.filePath === "string") {
     const { real } = await locate(resolve(here.directory, args.filePath), w)
-    reads.set(keyOf(input), { real, before: await look(real) })
-    if (reads.size > 1000) reads.delete(reads.keys().next().value)
+    remember(reads, keyOf(input), { real, before: await look(real) })
+  } else if (input.tool === "bash") {
+    remember(commands, keyOf(input), Date.now())
   }
 }
 
-async function after(input) {
+async function after(input, output) {
   const key = keyOf(input)
+  const since = commands.get(key)
+  commands.delete(key)
+  if (since) return explain(input.sessionID, since, output)
   const read = reads.get(key)
   reads.delete(key)
   if (read) return keepSeen(input.sessionID, read.real, read.before)
@@ -186,7 +197,7 @@ export const Rrm = async ({ directory, client, serverUrl }) => {
     config: (config) => configure(config, here),
     event: async ({ event }) => noticed(event, here),
     "tool.execute.before": (input, output) => before(input, output, here),
-    "tool.execute.after": (input) => after(input),
+    "tool.execute.after": (input, output) => after(input, output),
     "shell.env": async (input, output) => {
       Object.assign(output.env, userEnv)
       output.env.RRM_HOME_REPO = repo

@@ -131,6 +131,9 @@ static int hold(const struct cmd_context *x, const char *what, const struct lock
 
 	if (rc == 0)
 		rc = oneshot_identity(x->config, &x->repos, getpid(), &who, NULL);
+	/* Who is at no home may go on in the real tree, by his own right. */
+	if (rc == 0 && who.home[0])
+		rc = oneshot_allowed(x->config, w.repo, &who, e);
 	if (rc < 0)
 		return cmd_exit(rc);
 	w.who = &who;

@@ -306,6 +306,17 @@ static int prepare(struct oneshot *o, struct err *e)
 		      : 0;
 }
 
+int oneshot_allowed(const struct config *c, const struct repo *r, const struct identity *who,
+		    struct err *e)
+{
+	if (config_policy_of(c, r) != CONFIG_POLICY_READONLY || strcmp(who->home, r->id) == 0)
+		return 0;
+	return err_set(e, -EROFS,
+		       "%s takes no writes from other repositories (policy readonly in "
+		       "config.json); make this change from an agent at home there",
+		       r->name);
+}
+
 int oneshot_begin(struct oneshot **out, const struct config *c, const struct repo_list *l,
 		  const struct repo *r, const char *path, struct err *e)
 {
@@ -319,15 +330,10 @@ int oneshot_begin(struct oneshot **out, const struct config *c, const struct rep
 						.timeout_ms = c->lock_timeout_ms,
 						.who = &o->who};
 		actor_from(&o->who, &o->want.actor);
-		if (config_policy_of(c, r) == CONFIG_POLICY_READONLY &&
-		    strcmp(o->who.home, r->id) != 0)
-			rc = err_set(e, -EROFS,
-				     "%s takes no writes from other repositories (policy readonly "
-				     "in config.json)",
-				     r->name);
-		else
-			rc = prepare(o, e);
+		rc = oneshot_allowed(c, r, &o->who, e);
 	}
+	if (rc == 0)
+		rc = prepare(o, e);
 	if (rc < 0) {
 		oneshot_end(o);
 		return rc;

@@ -54,6 +54,10 @@ struct oneshot;
  */
 enum { ONESHOT_AGAIN = 5 };
 
+/* May who write in r at all? 0; -EROFS and the sentence: policy readonly, and who is not at home there. */
+int oneshot_allowed(const struct config *c, const struct repo *r, const struct identity *who,
+		    struct err *e);
+
 /* Backend ensured, turn taken (lock_timeout_ms). path: for writer.json. */
 int oneshot_begin(struct oneshot **out, const struct config *c, const struct repo_list *l,
 		  const struct repo *r, const char *path, struct err *e);

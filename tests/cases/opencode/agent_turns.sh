@@ -20,6 +20,8 @@ EOF2
 agents_filter=".formatter = {test: {command: [\"sh\", \"$T/x/format\", \"\$FILE\"], extensions: [\".slow\", \".never\"]},
 	pair: {command: [\"sh\", \"-c\", \"exec sh $T/x/format \$1 3>&- >/dev/null\", \"sh\", \"\$FILE\"], extensions: [\".pair\"]}}"
 lock_timeout_ms=20000
+policy='"d":"readonly"'
+make_repo d
 start_agents a b c
 s1=$(session a)
 s2=$(session a)
@@ -88,6 +90,14 @@ for part in 'the write turn of b (main) was not free within 20000 ms' 'sh pid' '
 	grep -qF "$part" "$T/x/busy" || die "the model was told '$(cat "$T/x/busy")', not '$part'"
 done
 [ ! -e "$R/b/busy.txt" ] || die 'it wrote without the turn'
+
+# Readonly: the same sentence for a tool that writes files and for a command.
+ask a "$s1" "$(write_call "$M/d/new.txt")" "$(bash_call 'echo 1 >../d/new.txt; mkdir ../d/new; true')"
+last_error a "$s1" >"$T/x/readonly"
+tools a "$s1" .state.output | tail -n 2 >>"$T/x/readonly"
+eq "$(grep -c '^\(Error: \)\{0,1\}rrm: d takes no writes from other repositories (policy readonly in config.json); make this change from an agent at home there$' "$T/x/readonly")" \
+	2 "times the model was told why ($(cat "$T/x/readonly"))"
+git -C "$R/d" status --porcelain | diff - /dev/null || die 'd was written'
 
 # Aborted while it waits: nobody stands in line for it any more.
 (ask a "$s2" "$(write_call "$M/b/busy.txt")" || :) &

@@ -29,7 +29,7 @@ agents_config() {
 			options: {baseURL: $url, apiKey: "none"},
 			models: {edits: {name: "edits"}, "gpt-5-patches": {name: "patches"}}}}
 		} | '"${1-.}" >"$XDG_CONFIG_HOME/opencode/opencode.json"
-	write_config "{\"backend\":\"opencode\",\"opencode_command\":\"$RRM_OPENCODE\",\"start_timeout_ms\":120000,\"lock_timeout_ms\":${lock_timeout_ms-30000}}"
+	write_config "{\"backend\":\"opencode\",\"opencode_command\":\"$RRM_OPENCODE\",\"start_timeout_ms\":120000,\"lock_timeout_ms\":${lock_timeout_ms-30000},\"policy\":{${policy-}}}"
 }
 
 # start_agents NAME...
