@@ -65,14 +65,14 @@ static ssize_t on_read(int fd, void *buf, size_t size, void *userdata)
 	return read(fd, buf, size);
 }
 
-/* ---- what comes when the lines are busy ---- */
+/* ---- what waits for a buffer ---- */
 
 /* Has a request answered on that processor, and once more as long as that let one in that waits in its turn. */
 static void kick(struct uring *u, unsigned cpu)
 {
 	unsigned before = 0;
 	do {
-		u->is_low[cpu] = false;
+		u->has_grown[cpu] = false;
 		before = u->held[cpu];
 		usleep(KICK_US);
 		toucher_touch(&u->o->toucher, TOUCH_CPU, u->o->mountpoint, cpu);
@@ -84,34 +84,12 @@ static void *kick_work(void *arg)
 {
 	struct uring *u = arg;
 	while (!u->end) {
-		while (sem_wait(&u->low) < 0)
+		while (sem_wait(&u->grown) < 0)
 			;
-		for (unsigned cpu = 0; cpu < u->n / LINES && !u->end; cpu++)
-			if (u->is_low[cpu])
+		for (unsigned cpu = 0; cpu < u->n / u->each && !u->end; cpu++)
+			if (u->has_grown[cpu])
 				kick(u, cpu);
 	}
-	return NULL;
-}
-
-static void *pool_work(void *arg)
-{
-	struct uring *u = arg;
-	for (;;) {
-		while (sem_wait(&u->more) < 0)
-			;
-		pthread_mutex_lock(&u->lock);
-		struct entry *e = u->work;
-		if (e)
-			u->work = e->next_done;
-		if (!u->work)
-			u->work_end = &u->work;
-		pthread_mutex_unlock(&u->lock);
-		if (!e)
-			break; /* the end */
-		if (line_serve(e))
-			line_give_back(e);
-	}
-	read_thread_end();
 	return NULL;
 }
 
@@ -124,32 +102,35 @@ static unsigned processors(void)
 	return n > 0 ? (unsigned)n : 1;
 }
 
+static unsigned lines_each(unsigned cpus)
+{
+	unsigned each = LINES_ALL / cpus;
+	return each > LINES_MAX ? LINES_MAX : each < LINES_MIN ? LINES_MIN : each;
+}
+
 static int uring_new(struct overlay *o, struct uring **out)
 {
 	static const struct fuse_custom_io io = {.writev = on_writev, .read = on_read};
 	struct uring *u = calloc(1, sizeof(*u));
-	unsigned n = processors() * LINES;
+	const unsigned cpus = processors();
 	int rc = 0;
 	if (!u)
 		return -ENOMEM;
 	u->o = o;
-	u->work_end = &u->work;
+	u->each = lines_each(cpus);
+	const unsigned n = cpus * u->each;
 	sem_init(&u->begin, 0, 0);
-	sem_init(&u->more, 0, 0);
-	pthread_mutex_init(&u->lock, NULL);
-	sem_init(&u->low, 0, 0);
+	sem_init(&u->grown, 0, 0);
 	u->lines = calloc(n, sizeof(*u->lines));
-	u->is_low = calloc(n, sizeof(*u->is_low));
-	u->held = calloc(n, sizeof(*u->held));
-	if (!u->lines || !u->is_low || !u->held)
+	u->has_grown = calloc(cpus, sizeof(*u->has_grown));
+	u->held = calloc(cpus, sizeof(*u->held));
+	if (!u->lines || !u->has_grown || !u->held)
 		rc = -ENOMEM;
 	for (; rc == 0 && u->n < n; u->n++)
 		rc = line_start(u, u->n);
 	if (rc == 0)
 		rc = -pthread_create(&u->kicker, NULL, kick_work, u);
 	u->kicks = rc == 0;
-	for (; rc == 0 && u->n_pool < POOL; u->n_pool += rc == 0)
-		rc = -pthread_create(&u->pool[u->n_pool], NULL, pool_work, u);
 	if (rc == 0)
 		rc = fuse_session_custom_io(o->se, &io, fuse_session_fd(o->se));
 	if (rc < 0) {
@@ -201,22 +182,16 @@ struct uring *uring_free(struct uring *u)
 		sem_post(&u->begin);
 		line_wake(&u->lines[i]);
 	}
-	sem_post(&u->low);
+	sem_post(&u->grown);
 	if (u->kicks)
 		pthread_join(u->kicker, NULL);
-	for (unsigned i = 0; i < u->n_pool; i++)
-		sem_post(&u->more);
-	for (unsigned i = 0; i < u->n_pool; i++)
-		pthread_join(u->pool[i], NULL);
 	for (unsigned i = 0; i < u->n; i++)
 		line_free(&u->lines[i]);
 	free(u->lines);
-	free(u->is_low);
+	free(u->has_grown);
 	free(u->held);
 	sem_destroy(&u->begin);
-	sem_destroy(&u->low);
-	sem_destroy(&u->more);
-	pthread_mutex_destroy(&u->lock);
+	sem_destroy(&u->grown);
 	free(u);
 	return NULL;
 }

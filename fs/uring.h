@@ -5,13 +5,13 @@
  *
  * libfuse has such a transport too; it is not used, because it serves all requests of a processor in turn, hands
  * requests to whichever thread answered one last, though that may wait for a gateway, and lets two threads
- * write one ring. Here each processor has two threads that serve, each with a ring of its own that nobody else
- * touches, and with one buffer that is free. The kernel gives a request to the buffer that became free last; a thread
- * that waits for a disk has none that others would wait for. A third thread has some more free buffers for when
- * both are busy: it never waits, but passes what comes to a pool. An answer that comes later (a turn, a gateway, fsync) is
- * handed to the thread whose ring has the request, which meanwhile has registered another buffer: any number may
- * wait. What finds no free buffer the kernel hands out when a request of that processor is answered, and not when a
- * buffer is registered; so where buffers run low while others wait, the toucher makes a request to be answered.
+ * write one ring. Here each processor has some threads that serve, each with a ring of its own that nobody else
+ * touches, and with one buffer that is free. The kernel gives a request to the buffer that became free last, so one
+ * caller after the other is served by the same thread; a thread that waits for a disk has none that others would wait
+ * for. When all are busy the kernel keeps what comes until one has answered. An answer that comes later (a turn, a gateway,
+ * fsync) is handed to the thread whose ring has the request, which meanwhile has registered another buffer: any number
+ * may wait. What found no free buffer the kernel hands out when a request of that processor is answered, and not when
+ * a buffer is registered; so after that the toucher makes a request to be answered.
  *
  * libfuse still decodes requests and builds answers: the reply of each request comes back through
  * fuse_session_custom_io(). FORGET, INTERRUPT and what the kernel sent before the rings were ready come from

@@ -31,10 +31,10 @@ struct ring_cmd { /* in the command area of the submission */
 };
 
 enum {
-	LINES = 3,  /* threads a processor; the last one is the spare one */
-	SPARE = 16, /* free buffers of that one */
+	LINES_MAX = 8,  /* threads a processor; fewer where there are many processors, */
+	LINES_MIN = 3,  /* but these, */
+	LINES_ALL = 64, /* so that there are about as many in all */
 	KICK_US = 1000,
-	POOL = 8, /* threads that serve what comes to those */
 	SQ_ENTRIES = 8,
 	PAGE = 4096,
 	FLOOR = 8192, /* FUSE_MIN_READ_BUFFER */
@@ -46,7 +46,7 @@ struct line;
 struct entry {
 	struct line *line;       /* immutable, as are head, payload and iov */
 	struct entry *next;      /* in line.entries; immutable once it is there */
-	struct entry *next_done; /* in line.done or uring.work */
+	struct entry *next_done; /* in line.done */
 	_Atomic uint64_t unique; /* of the request that waits for its answer; 0: none */
 	uint64_t commit_id;
 	struct ring_head *head;
@@ -59,10 +59,10 @@ struct line {
 	struct uring *u;
 	unsigned cpu;
 	pthread_t thread;
-	bool started, ringed, over, spare;
+	bool started, ringed, over;
 	struct io_uring ring;
 	int wake;                      /* eventfd */
-	bool low;                      /* spare: they ran low */
+	bool grown;                    /* registered one more: somebody may wait for it */
 	unsigned free;                 /* entries that the kernel may fill */
 	struct entry *_Atomic entries; /* owned; others look for theirs */
 	pthread_mutex_t lock;          /* leaf */
@@ -71,23 +71,18 @@ struct line {
 
 struct uring {
 	struct overlay *o;
-	unsigned n;
+	unsigned n, each;   /* lines; those of a processor */
 	struct line *lines; /* owned */
 	size_t payload;     /* bytes of an entry's data, from the answer to INIT */
 	bool told;          /* INIT was answered */
 	sem_t begin;
 	_Atomic bool refusing, end;
 	_Atomic unsigned serving; /* handlers that run */
-	pthread_t pool[POOL];
-	unsigned n_pool;
 	pthread_t kicker;
-	bool kicks;             /* kicker was started */
-	sem_t low;              /* posted when a processor's buffers ran low */
-	_Atomic bool *is_low;   /* owned; by processor, as held */
-	_Atomic unsigned *held; /* owned; requests whose answer came or comes later */
-	sem_t more;             /* posted for each entry in work */
-	pthread_mutex_t lock;
-	struct entry *work, **work_end; /* protected by lock; first come, first served */
+	bool kicks;              /* kicker was started */
+	sem_t grown;             /* posted when a line of a processor has grown */
+	_Atomic bool *has_grown; /* owned; by processor, as held */
+	_Atomic unsigned *held;  /* owned; requests whose answer came or comes later */
 };
 
 /* Makes line i of u, with its thread, which waits for u->begin. 0 or -errno. */
@@ -98,13 +93,6 @@ void line_free(struct line *l);
 
 /* To have a look at what there is for it besides requests. */
 void line_wake(struct line *l);
-
-/* Serves the request in e. True when its answer is there; false when somebody gives it later, or did so meanwhile:
- * then e may have another request already. */
-bool line_serve(struct entry *e);
-
-/* Hands e, which has its answer, to the thread whose ring has it. */
-void line_give_back(struct entry *e);
 
 /* The entry that has this request; NULL: none. */
 struct entry *line_entry_of(struct uring *u, uint64_t unique);

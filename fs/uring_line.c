@@ -136,7 +136,7 @@ struct entry *line_entry_of(struct uring *u, uint64_t unique)
 }
 
 /* To the thread whose ring has it. */
-void line_give_back(struct entry *e)
+static void give_back(struct entry *e)
 {
 	struct line *l = e->line;
 	pthread_mutex_lock(&l->lock);
@@ -168,7 +168,7 @@ ssize_t line_answer(struct entry *e, struct iovec *iov, int count)
 		answered = true;
 		return len;
 	}
-	line_give_back(e);
+	give_back(e);
 	return len;
 }
 
@@ -203,7 +203,9 @@ static void refuse(struct entry *e, uint64_t unique, int error)
 	answered = true;
 }
 
-bool line_serve(struct entry *e)
+/* True when its answer is there; false when somebody gives it later, or did so meanwhile: then e may have another
+ * request already. */
+static bool serve(struct entry *e)
 {
 	struct uring *u = e->line->u;
 	const unsigned cpu = e->line->cpu;
@@ -232,37 +234,27 @@ bool line_serve(struct entry *e)
 	return answered;
 }
 
-/* The line's own thread serves it. */
 static void serve_here(struct line *l, struct entry *e)
 {
-	if (line_serve(e))
+	if (serve(e)) {
 		submit_entry(e, CMD_COMMIT_AND_FETCH);
-	else if (l->free == 0 && add_entry(l) < 0)
-		log_error("event=uring error=\"no memory for a buffer\" effect=\"a thread less\"");
-}
-
-static void pass_on(struct line *l, struct entry *e)
-{
-	struct uring *u = l->u;
-	if (l->free < SPARE / 2) {
-		(void)add_entry(l); /* without memory those that are there must do */
-		l->low = true;
+		return;
 	}
-	pthread_mutex_lock(&u->lock);
-	e->next_done = NULL;
-	*u->work_end = e;
-	u->work_end = &e->next_done;
-	pthread_mutex_unlock(&u->lock);
-	sem_post(&u->more);
+	if (l->free)
+		return;
+	if (add_entry(l) < 0)
+		log_error("event=uring error=\"no memory for a buffer\" effect=\"a thread less\"");
+	else
+		l->grown = true;
 }
 
 /* What is registered is there for the kernel before the kicker's request comes. */
-static void say_low(struct line *l)
+static void say_grown(struct line *l)
 {
-	l->low = false;
+	l->grown = false;
 	io_uring_submit(&l->ring);
-	if (!atomic_exchange(&l->u->is_low[l->cpu], true))
-		sem_post(&l->u->low);
+	if (!atomic_exchange(&l->u->has_grown[l->cpu], true))
+		sem_post(&l->u->grown);
 }
 
 static void take(struct line *l, struct entry *e, int res)
@@ -274,9 +266,7 @@ static void take(struct line *l, struct entry *e, int res)
 		return;
 	}
 	l->free--;
-	if (res == 0 && l->spare) {
-		pass_on(l, e);
-	} else if (res == 0) {
+	if (res == 0) {
 		serve_here(l, e);
 	} else if (res == -EAGAIN || res == -EINTR) {
 		submit_entry(e, e->commit_id ? CMD_COMMIT_AND_FETCH : CMD_REGISTER);
@@ -304,9 +294,8 @@ static void *work(void *arg)
 		;
 	if (l->u->end)
 		return NULL;
-	for (int i = 0; i < (l->spare ? SPARE : 1); i++)
-		if (add_entry(l) < 0)
-			give_up(l, ENOMEM);
+	if (add_entry(l) < 0)
+		give_up(l, ENOMEM);
 	arm_wake(l);
 	while (!l->over && !l->u->end) {
 		struct io_uring_cqe *cqe = NULL;
@@ -320,8 +309,8 @@ static void *work(void *arg)
 			io_uring_cqe_seen(&l->ring, cqe);
 			take(l, e, res);
 		}
-		if (l->low)
-			say_low(l);
+		if (l->grown)
+			say_grown(l);
 	}
 	commit_done(l);
 	io_uring_submit(&l->ring);
@@ -335,8 +324,7 @@ int line_start(struct uring *u, unsigned i)
 {
 	struct line *l = &u->lines[i];
 	l->u = u;
-	l->cpu = i / LINES;
-	l->spare = i % LINES == LINES - 1;
+	l->cpu = i / u->each;
 	pthread_mutex_init(&l->lock, NULL);
 	l->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (l->wake < 0)
