@@ -11,6 +11,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "fs/awake.h"
 #include "fs/estate.h"
 #include "manager/base/cleanup.h"
 #include "manager/base/clock.h"
@@ -22,8 +23,9 @@
 #define NOTIFY_RESEND 7
 
 enum {
-	WATCH_MS = 1,    /* how often the watch looks while requests come */
-	WATCH_IDLE = 20, /* looks without a request after which it sleeps, too */
+	GATHER_US = 2000, /* FORGETs are gathered this long where nothing else comes here */
+	WATCH_MS = 1,     /* how often the watch looks while requests come */
+	WATCH_IDLE = 20,  /* looks without a request after which it sleeps, too */
 };
 
 /*
@@ -75,6 +77,8 @@ void loop_note(struct overlay *o, const void *request, size_t len)
 	if (in->opcode < ESTATE_OPCODES)
 		atomic_fetch_add_explicit(&o->estate->requests[in->opcode], 1,
 					  memory_order_relaxed);
+	if (in->opcode != FUSE_FORGET && in->opcode != FUSE_BATCH_FORGET)
+		awake_note(o->awake);
 	if (in->opcode == FUSE_INIT)
 		keep_init(o->estate, request, len);
 	if (in->opcode != FUSE_WRITE || in->nodeid & CONTROL_BIT)
@@ -103,6 +107,8 @@ static void sleep_until_more(const struct loop *l)
 	struct pollfd p[2] = {{.fd = l->fd, .events = POLLIN},
 			      {.fd = l->o->stop_fd, .events = POLLIN}};
 	poll(p, 2, -1);
+	if (l->o->uring && l->o->initialized)
+		usleep(GATHER_US);
 }
 
 /* Next request into buf: its length; 0 when the session is over. */
@@ -153,7 +159,7 @@ static bool serve_one(struct loop *l, struct fuse_buf *buf, bool *ended)
 		return true;
 	loop_note(l->o, buf->mem, (size_t)len);
 	l->served++;
-	if (!l->watching && !atomic_exchange(&l->watching, true))
+	if (!l->o->uring && !l->watching && !atomic_exchange(&l->watching, true))
 		sem_post(&l->wake_watch);
 	bool keep = is_quick(buf) || !more_to_read(l);
 	if (keep)
@@ -233,7 +239,7 @@ int loop_run(struct overlay *o, unsigned n)
 	struct loop l = {
 		.o = o,
 		.fd = fuse_session_fd(o->se),
-		.spin_us = clock_spin_us(),
+		.spin_us = o->uring ? 0 : clock_spin_us(), /* nobody waits for a FORGET */
 		.threads = calloc(n, sizeof(pthread_t)),
 	};
 	if (!l.threads)

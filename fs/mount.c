@@ -1,4 +1,5 @@
 #include "fs/mount.h"
+#include "fs/awake.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -390,6 +391,7 @@ static void tear_down(struct overlay *o)
 	o->repos = repos_free(o->repos);
 	loop_refuse_end(refusal);
 	o->uring = uring_free(o->uring);
+	o->awake = awake_free(o->awake);
 	if (o->se)
 		end_session(o);
 	else
@@ -518,8 +520,10 @@ static int serve(struct overlay *o, struct err *e)
 		rc = take_over(o, e);
 	else /* a successor does it when it serves: it takes as long as a disk takes */
 		rc = mountstate_write(o->config, o->mountpoint, o->estate->guard, e);
-	if (rc == 0)
+	if (rc == 0) {
+		o->awake = awake_new(o->config->awake_ms);
 		rc = loop_run(o, o->uring ? 2 : worker_count());
+	}
 	if (o->handover) { /* what waits stays with the kernel, which gives it to the next */
 		pthread_join(thread, NULL);
 		o->recheck = recheck_free(o->recheck);

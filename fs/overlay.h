@@ -28,6 +28,7 @@
 #include "manager/supervisor.h"
 #include "router/router.h"
 
+struct awake;
 struct coherence;
 struct estate;
 struct invalidate;
@@ -50,6 +51,7 @@ struct overlay {
 	struct coherence *coherence;
 	struct invalidate *invalidate;
 	struct uring *uring; /* NULL: requests come from /dev/fuse */
+	struct awake *awake; /* NULL: awake.h */
 	dev_t under_dev;     /* the directory that holds the mountpoint, and its name there: */
 	ino_t under_ino;     /* hidden in the tree, for to stat it would ask ourselves */
 	char under_name[NODE_NAME_MAX];

@@ -42,6 +42,7 @@ static const struct field fields[] = {
 	{"roots", FIELD_PATHS, offsetof(struct config, roots)},
 	{"backend", FIELD_BACKEND, offsetof(struct config, backend)},
 	{"transport", FIELD_TRANSPORT, offsetof(struct config, transport)},
+	{"awake_ms", FIELD_NUMBER, offsetof(struct config, awake_ms)},
 	{"opencode_command", FIELD_TEXT, offsetof(struct config, opencode_command)},
 	{"lock_timeout_ms", FIELD_NUMBER, offsetof(struct config, lock_timeout_ms)},
 	{"linger_ms", FIELD_NUMBER, offsetof(struct config, linger_ms)},

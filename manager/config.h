@@ -25,6 +25,7 @@ struct config {
 	enum config_backend backend;
 	enum config_transport
 		transport; /* how rrm-mount gets its requests; auto: uring where root allowed it */
+	uint32_t awake_ms; /* fs/awake.h; 0: never */
 	char *opencode_command;    /* owned; default "opencode", looked up on PATH */
 	uint32_t lock_timeout_ms;  /* 30000 */
 	uint32_t linger_ms;        /* 20 */

@@ -63,6 +63,15 @@ done
 touch "$T/go"
 check wait "$writers"
 eq "$(cat "$R"/a/w* | grep -c x)" 40 'lines of those who waited'
+# After many at once, too, who asks alone is answered by the thread that gets his request: it sleeps once for each.
+slept() {
+	cat "/proc/$(server_pid)"/task/*/status | awk '/^voluntary/ { n += $2 } END { print n }'
+}
+n=8192
+before=$(slept)
+in_repo a rrm-workload write-seq w0 $((n * 4096)) 4096 >/dev/null
+after=$(slept)
+[ $((after - before)) -le $((n * 8 / 5)) ] || die "$n writes made its threads sleep $((after - before)) times"
 stop_mount
 
 # A server that is killed ends the mount, and nobody hangs: not who waits for his turn either.
