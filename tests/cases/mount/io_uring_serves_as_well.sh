@@ -63,13 +63,22 @@ done
 touch "$T/go"
 check wait "$writers"
 eq "$(cat "$R"/a/w* | grep -c x)" 40 'lines of those who waited'
-# After many at once, too, who asks alone is answered by the thread that gets his request: it sleeps once for each.
+# Who asks alone is answered by the thread that gets his request, also after many waited at once on his processor: it
+# sleeps once for each.
+rm "$T/locked" "$T/go"
+rrm lock a -- sh -c "touch '$T/locked'; while [ ! -e '$T/go' ]; do sleep 0.02; done" &
+wait_until '[ -e "$T/locked" ]'
+in_repo a taskset -c 0 sh -c 'i=0; while [ $i -lt 12 ]; do echo x >>"w$i" & i=$((i + 1)); done; wait' &
+writers=$!
+wait_until '[ "$(jq .requests.WRITE "$M/.rrm/stats")" -ge 92 ]'
+touch "$T/go"
+check wait "$writers"
 slept() {
 	cat "/proc/$(server_pid)"/task/*/status | awk '/^voluntary/ { n += $2 } END { print n }'
 }
-n=8192
+n=4096
 before=$(slept)
-in_repo a rrm-workload write-seq w0 $((n * 4096)) 4096 >/dev/null
+in_repo a taskset -c 0 rrm-workload write-seq w0 $((n * 4096)) 4096 >/dev/null
 after=$(slept)
 [ $((after - before)) -le $((n * 8 / 5)) ] || die "$n writes made its threads sleep $((after - before)) times"
 stop_mount
