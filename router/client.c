@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +20,7 @@
 #include "manager/base/cleanup.h"
 #include "manager/base/clock.h"
 #include "manager/base/json.h"
+#include "manager/base/spin.h"
 #include "manager/base/stop_point.h"
 
 enum { ANSWER_MAX = 64 * 1024 };
@@ -168,16 +168,14 @@ static int receive(struct client *c, struct head *h, size_t *got, uint64_t deadl
 		   struct err *e)
 {
 	int have_head = 0;
-	uint64_t spin_end = clock_mono_us() + clock_spin_us();
+	struct spin spin = spin_begin();
 	*got = 0;
 	for (;;) {
 		ssize_t n = recv(c->fd, c->buf + *got, ANSWER_MAX - *got, 0);
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0 && errno == EAGAIN && clock_mono_us() < spin_end) {
-			sched_yield();
+		if (n < 0 && errno == EAGAIN && spin_more(&spin))
 			continue;
-		}
 		if (n < 0 && errno == EAGAIN) {
 			int r = wait_for(c->fd, POLLIN, deadline_ms);
 			if (r < 0)

@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +23,7 @@
 #include "manager/base/file.h"
 #include "manager/base/log.h"
 #include "manager/base/path.h"
+#include "manager/base/spin.h"
 #include "manager/config.h"
 #include "manager/suggest.h"
 #include "router/gateway_serve.h"
@@ -273,12 +273,10 @@ static int sooner(int a_ms, int b_ms)
 /* After a request the next one often comes at once: looks for it a little while before sleeping. */
 static int look_for_more(const struct backend *b, struct epoll_event *ev, int size)
 {
-	int n = 0;
-	for (uint64_t end = clock_mono_us() + clock_spin_us(); n == 0 && clock_mono_us() < end;) {
-		n = epoll_wait(b->epoll, ev, size, 0);
-		if (n == 0)
-			sched_yield();
-	}
+	struct spin spin = spin_begin();
+	int n;
+	while ((n = epoll_wait(b->epoll, ev, size, 0)) == 0 && spin_more(&spin))
+		;
 	return n;
 }
 

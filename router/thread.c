@@ -1,9 +1,9 @@
 /* The threads of a repo: started when there is work, gone when there was none for a while. */
 #include <errno.h>
-#include <sched.h>
 #include <signal.h>
 
 #include "manager/base/clock.h"
+#include "manager/base/spin.h"
 #include "router/inner.h"
 
 void thread_init(struct thread *t)
@@ -53,11 +53,11 @@ bool thread_sleep_locked(struct router_repo *rr, struct thread *t, uint64_t at_m
 
 	t->wake_at = at_ms;
 	if (t->spins) {
-		uint64_t spin_end = clock_mono_us() + clock_spin_us();
+		struct spin spin = spin_begin();
 
 		pthread_mutex_unlock(&rr->lock);
-		while (t->wake_at && clock_mono_us() < spin_end)
-			sched_yield();
+		while (t->wake_at && spin_more(&spin))
+			;
 		pthread_mutex_lock(&rr->lock);
 	}
 	while (rc == 0 && t->wake_at)
