@@ -8,8 +8,8 @@
 
 enum {
 	LOOK_US = 100,
-	LONG_US = 20,   /* between two looks: somebody else ran */
-	TIMES = 3,      /* that happened in so many more looks than it did not: the processor is wanted */
+	LONG_US = 20, /* between two looks: somebody else ran */
+	TIMES = 3, /* that happened in so many more looks than it did not: the processor is wanted */
 	BUSY_US = 2000, /* so sleep at once for that long */
 };
 
