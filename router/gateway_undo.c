@@ -24,8 +24,8 @@ struct copy {
 };
 
 struct gateway_undo {
-	int state; /* borrowed */
-	int dir;   /* owned; -1 until something is kept */
+	int state;     /* borrowed */
+	int dir;       /* owned; -1 until something is kept */
 	bool no_clone; /* not on this file system */
 	uint64_t max_bytes, total;
 	uint32_t days;
