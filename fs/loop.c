@@ -34,7 +34,7 @@ enum { FREE, READING, ALONE };
 
 struct loop {
 	struct overlay *o;
-	int fd; /* borrowed from the session */
+	int fd;           /* borrowed from the session */
 	sem_t token;      /* posted to hand it over */
 	sem_t wake_watch; /* posted when requests come again */
 	_Atomic int state;

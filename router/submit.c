@@ -382,7 +382,7 @@ static bool may_go_now(const struct router_repo *rr, const struct router_ticket 
 {
 	enum { SMALL = 64 * 1024 }; /* a socket takes that at once */
 
-	return t->kind == TICKET_MUTATION && !t->borrowed && t->m->data_len <= SMALL &&
+	return t->kind == TICKET_MUTATION && t->m && !t->borrowed && t->m->data_len <= SMALL &&
 	       rr->backend_good && !rr->client_stale && !rr->needing && !rr->urgent && !rr->wire &&
 	       !rr->turn.queue && rr->turn.held && rr->turn.holder == t->pass.session &&
 	       rr->lock_held && rr->branch_version == version && !rr->giving_way && rr->epoch &&
@@ -482,8 +482,8 @@ void *submit_main(void *repo)
 		pthread_mutex_unlock(&rr->lock);
 		version = branch_poll(&rr->branch, now);
 		pthread_mutex_lock(&rr->lock);
-		if (rr->stopping || step_locked(rr, version, now, &again))
-			continue;
+		if (rr->stopping || step_locked(rr, version, now, &again) || rr->stopping)
+			continue; /* whoever ends it while a step has let go of the lock wakes nobody */
 		/* What waits for a backend comes back to us, however long that takes to start. */
 		if (again > clock_mono_ms() && !thread_sleep_locked(rr, &rr->submit, again) &&
 		    !rr->turn.queue && !rr->urgent && !rr->needing && !rr->wire)
