@@ -393,6 +393,7 @@ static bool may_go_now(const struct router_repo *rr, const struct router_ticket 
 bool submit_now_locked(struct router_repo *rr, struct router_ticket *t, uint64_t version)
 {
 	uint64_t now = clock_mono_ms();
+	struct mutation *m = t->m;
 
 	if (!may_go_now(rr, t, version))
 		return false;
@@ -401,15 +402,15 @@ bool submit_now_locked(struct router_repo *rr, struct router_ticket *t, uint64_t
 	t->place = TICKET_NOWHERE;
 	t->serial = atomic_fetch_add(&rr->router->serials, 1) + 1;
 	stop_point("turn-taken");
-	grant_begun_locked(rr, &t->pass.actor, ticket_path(t));
-	memcpy(t->m->branch, rr->branch_held, sizeof(t->m->branch));
-	t->m->epoch = rr->epoch;
-	t->m->wait_us = clock_mono_us() - t->submitted_us;
+	grant_begun_locked(rr, &t->pass.actor, m->path);
+	memcpy(m->branch, rr->branch_held, sizeof(m->branch));
+	m->epoch = rr->epoch;
+	m->wait_us = clock_mono_us() - t->submitted_us;
 	t->sent = true;
 	t->attempts = 1;
 	rr->wire = t;
 	stop_point("epoch-written");
-	if (rr->router->hooks.begin(rr->client, t->m))
+	if (rr->router->hooks.begin(rr->client, m))
 		thread_hint_locked(&rr->submit);
 	else
 		thread_wake_locked(&rr->submit, 0);
