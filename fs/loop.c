@@ -14,8 +14,8 @@
 #include "fs/awake.h"
 #include "fs/estate.h"
 #include "manager/base/cleanup.h"
-#include "manager/base/clock.h"
 #include "manager/base/log.h"
+#include "manager/base/spin.h"
 
 /* Of newer kernels than the headers that we may be built with. */
 #define UNIQUE_RESEND ((uint64_t)1 << 63)
@@ -36,8 +36,7 @@ enum { FREE, READING, ALONE };
 
 struct loop {
 	struct overlay *o;
-	int fd; /* borrowed from the session */
-	uint64_t spin_us;
+	int fd;           /* borrowed from the session */
 	sem_t token;      /* posted to hand it over */
 	sem_t wake_watch; /* posted when requests come again */
 	_Atomic int state;
@@ -115,21 +114,18 @@ static void sleep_until_more(const struct loop *l)
 static int receive(struct loop *l, struct fuse_buf *buf)
 {
 	struct fuse_session *se = l->o->se;
-	uint64_t since = 0;
+	struct spin spin = spin_begin();
 	while (!l->o->stopping && !fuse_session_exited(se)) {
 		int len = fuse_session_receive_buf(se, buf);
 		if (len == -EINTR)
 			continue;
 		if (len != -EAGAIN)
 			return len > 0 ? len : 0;
-		uint64_t now = clock_mono_us();
-		if (since == 0)
-			since = now;
-		if (now - since < l->spin_us)
+		if (!l->o->uring && spin_more(&spin)) /* nobody waits for a FORGET */
 			continue;
 		l->o->estate->drained = l->o->estate->servers;
 		sleep_until_more(l);
-		since = 0;
+		spin = spin_begin();
 	}
 	return 0;
 }
@@ -239,7 +235,6 @@ int loop_run(struct overlay *o, unsigned n)
 	struct loop l = {
 		.o = o,
 		.fd = fuse_session_fd(o->se),
-		.spin_us = o->uring ? 0 : clock_spin_us(), /* nobody waits for a FORGET */
 		.threads = calloc(n, sizeof(pthread_t)),
 	};
 	if (!l.threads)

@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +20,7 @@
 #include "manager/base/cleanup.h"
 #include "manager/base/clock.h"
 #include "manager/base/json.h"
+#include "manager/base/spin.h"
 #include "manager/base/stop_point.h"
 
 enum { ANSWER_MAX = 64 * 1024 };
@@ -29,6 +29,7 @@ struct client {
 	struct sockaddr_un addr;
 	int fd;      /* -1: not connected */
 	bool reused; /* fd has carried an exchange before */
+	bool begun;  /* a whole request was sent and is not answered */
 	char buf[ANSWER_MAX + 1];
 };
 
@@ -51,7 +52,7 @@ int client_new(struct client **out, const char *socket_path)
 	c->addr = (struct sockaddr_un){.sun_family = AF_UNIX};
 	memcpy(c->addr.sun_path, socket_path, len + 1);
 	c->fd = -1;
-	c->reused = false;
+	c->reused = c->begun = false;
 	*out = c;
 	return 0;
 }
@@ -68,7 +69,12 @@ void client_reset(struct client *c)
 {
 	closep(&c->fd);
 	c->fd = -1;
-	c->reused = false;
+	c->reused = c->begun = false;
+}
+
+int client_fd(const struct client *c)
+{
+	return c->fd;
 }
 
 /* Waits for events until deadline_ms (CLOCK_MONOTONIC). */
@@ -168,16 +174,14 @@ static int receive(struct client *c, struct head *h, size_t *got, uint64_t deadl
 		   struct err *e)
 {
 	int have_head = 0;
-	uint64_t spin_end = clock_mono_us() + clock_spin_us();
+	struct spin spin = spin_begin();
 	*got = 0;
 	for (;;) {
 		ssize_t n = recv(c->fd, c->buf + *got, ANSWER_MAX - *got, 0);
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0 && errno == EAGAIN && clock_mono_us() < spin_end) {
-			sched_yield();
+		if (n < 0 && errno == EAGAIN && spin_more(&spin))
 			continue;
-		}
 		if (n < 0 && errno == EAGAIN) {
 			int r = wait_for(c->fd, POLLIN, deadline_ms);
 			if (r < 0)
@@ -199,25 +203,38 @@ static int receive(struct client *c, struct head *h, size_t *got, uint64_t deadl
 	}
 }
 
+struct request {
+	char length[64];
+	struct iovec iov[4];
+	size_t n;
+};
+
+static void request_fill(struct request *q, const struct mutation *m, const char *text)
+{
+	static char first[] = "POST /mutations HTTP/1.1\r\nHost: rrm\r\nRrm-Mutation: ";
+	int n = snprintf(q->length, sizeof(q->length), "\r\nContent-Length: %zu\r\n\r\n",
+			 m->data_len);
+
+	q->iov[0] = (struct iovec){first, sizeof(first) - 1};
+	q->iov[1] = (struct iovec){(char *)(uintptr_t)text, strlen(text)};
+	q->iov[2] = (struct iovec){q->length, (size_t)n};
+	q->iov[3] = (struct iovec){m->data, m->data_len};
+	q->n = m->data_len ? 4 : 3;
+}
+
 /* One request and its answer over the connection, which is made when there is none. */
 static int exchange(struct client *c, const struct mutation *m, const char *text,
 		    uint64_t deadline_ms, struct head *h, struct err *e)
 {
-	char length[64];
-	int n = snprintf(length, sizeof(length), "\r\nContent-Length: %zu\r\n\r\n", m->data_len);
-	static char first[] = "POST /mutations HTTP/1.1\r\nHost: rrm\r\nRrm-Mutation: ";
-
 	for (;;) {
 		size_t got = 0;
-		struct iovec iov[] = {{first, sizeof(first) - 1},
-				      {(char *)(uintptr_t)text, strlen(text)},
-				      {length, (size_t)n},
-				      {m->data, m->data_len}};
+		struct request q;
 		int r = dial(c, deadline_ms);
 		if (r < 0)
 			return r;
 		bool reused = c->reused;
-		int sent = send_all(c->fd, iov, m->data_len ? 4 : 3, deadline_ms);
+		request_fill(&q, m, text);
+		int sent = send_all(c->fd, q.iov, q.n, deadline_ms);
 		stop_point("request-sent");
 		/* A gateway that refuses early answers before it has read all: look for that. */
 		r = sent == -ETIMEDOUT ? sent : receive(c, h, &got, deadline_ms, e);
@@ -256,24 +273,18 @@ static int refused(const struct client *c, const struct mutation *m, const struc
 	return 0;
 }
 
-int client_send(struct client *c, const struct mutation *m, long timeout_ms,
-		struct mutation_answer *a, struct err *e)
+/* How an exchange ended. r < 0: why may say more. */
+static int judge(struct client *c, const struct mutation *m, int r, const struct head *h,
+		 const struct err *why, struct mutation_answer *a, struct err *e)
 {
-	struct head h = {0};
 	struct err detail = ERR_INIT;
-	*a = (struct mutation_answer){0};
-	CLEANUP(freep) char *text = mutation_encode(m);
-	if (!text)
-		return err_errno(e, -ENOMEM, "writing a mutation");
-	int r = exchange(c, m, text, clock_mono_ms() + (uint64_t)(timeout_ms > 0 ? timeout_ms : 0),
-			 &h, &detail);
-	if (r < 0 && *detail.text)
-		return err_set(e, r, "asking the gateway at %s: %s", c->addr.sun_path, detail.text);
+	if (r < 0 && *why->text)
+		return err_set(e, r, "asking the gateway at %s: %s", c->addr.sun_path, why->text);
 	if (r < 0)
 		return err_errno(e, r, "asking the gateway at %s", c->addr.sun_path);
-	if (h.status != 200)
-		return refused(c, m, &h, a, e);
-	r = mutation_answer_decode(c->buf + h.body, h.len, a, &detail);
+	if (h->status != 200)
+		return refused(c, m, h, a, e);
+	r = mutation_answer_decode(c->buf + h->body, h->len, a, &detail);
 	if (r == 0 && strcmp(a->id, m->id) != 0)
 		r = err_set(&detail, -EPROTO, "it answered another request");
 	if (r < 0) {
@@ -282,4 +293,55 @@ int client_send(struct client *c, const struct mutation *m, long timeout_ms,
 			       detail.text);
 	}
 	return 0;
+}
+
+static uint64_t deadline_after(long timeout_ms)
+{
+	return clock_mono_ms() + (uint64_t)(timeout_ms > 0 ? timeout_ms : 0);
+}
+
+int client_send(struct client *c, const struct mutation *m, long timeout_ms,
+		struct mutation_answer *a, struct err *e)
+{
+	struct head h = {0};
+	struct err why = ERR_INIT;
+	*a = (struct mutation_answer){0};
+	CLEANUP(freep) char *text = mutation_encode(m);
+	if (!text)
+		return err_errno(e, -ENOMEM, "writing a mutation");
+	int r = exchange(c, m, text, deadline_after(timeout_ms), &h, &why);
+	return judge(c, m, r, &h, &why, a, e);
+}
+
+bool client_begin(struct client *c, const struct mutation *m)
+{
+	CLEANUP(freep) char *text = mutation_encode(m);
+	struct request q;
+	size_t whole = 0;
+	if (!text)
+		return false;
+	request_fill(&q, m, text);
+	for (size_t i = 0; i < q.n; i++)
+		whole += q.iov[i].iov_len;
+	struct msghdr msg = {.msg_iov = q.iov, .msg_iovlen = q.n};
+	c->begun = sendmsg(c->fd, &msg, MSG_NOSIGNAL) == (ssize_t)whole;
+	stop_point("request-sent");
+	return c->begun;
+}
+
+int client_finish(struct client *c, const struct mutation *m, long timeout_ms,
+		  struct mutation_answer *a, struct err *e)
+{
+	struct head h = {0};
+	struct err why = ERR_INIT;
+	size_t got = 0;
+	*a = (struct mutation_answer){0};
+	int r = c->begun ? receive(c, &h, &got, deadline_after(timeout_ms), &why) : -ECONNRESET;
+	c->begun = false;
+	if (r < 0 || h.close)
+		client_reset(c);
+	/* As in exchange(). What it has of half a request is nothing to the gateway. */
+	if (r == -ECONNRESET && got == 0)
+		return client_send(c, m, timeout_ms, a, e);
+	return judge(c, m, r, &h, &why, a, e);
 }

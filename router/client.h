@@ -4,6 +4,8 @@
  * Owned by one thread at a time; no locks. HTTP status becomes errno here and nowhere else.
  */
 #pragma once
+#include <stdbool.h>
+
 #include "manager/base/err.h"
 #include "router/mutation.h"
 
@@ -21,6 +23,16 @@ struct client *client_free(struct client *c); /* NULL is fine; returns NULL */
  */
 int client_send(struct client *c, const struct mutation *m, long timeout_ms,
 		struct mutation_answer *a, struct err *e);
+
+/*
+ * client_send() in two halves, which may be on two threads, one after the other. client_begin() never waits; false: all
+ * is left to client_finish(). Only on a connection that is there: client_fd() >= 0, which is readable when it is
+ * answered, or when the gateway has closed it.
+ */
+bool client_begin(struct client *c, const struct mutation *m);
+int client_finish(struct client *c, const struct mutation *m, long timeout_ms,
+		  struct mutation_answer *a, struct err *e);
+int client_fd(const struct client *c);
 
 /* Drops the connection, so that the next send makes a new one (the gateway was replaced). */
 void client_reset(struct client *c);

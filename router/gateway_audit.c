@@ -34,6 +34,8 @@ struct gateway_audit {
 	uint32_t keep_days;
 	uint64_t seq, first_seq, epoch;
 	char prev[SHA256_HEX_LEN];
+	dev_t dev; /* of fd, as ino */
+	ino_t ino;
 	off_t size;
 	off_t reserved; /* allocated up to here; -1: the file system cannot tell */
 
@@ -220,9 +222,14 @@ static void continue_rotated(struct gateway_audit *a, char *buf)
 
 static int open_file(struct gateway_audit *a)
 {
+	struct stat st;
 	a->fd = openat(a->dirfd, "audit.jsonl", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	a->size = a->reserved = 0;
-	return a->fd < 0 ? -errno : 0;
+	if (a->fd < 0 || fstat(a->fd, &st) < 0)
+		return -errno;
+	a->dev = st.st_dev;
+	a->ino = st.st_ino;
+	return 0;
 }
 
 static int recover(struct gateway_audit *a)
@@ -368,10 +375,9 @@ static int rotate(struct gateway_audit *a)
 /* Somebody removed or moved the log while we have it open: begin a new one. */
 static int follow_name(struct gateway_audit *a)
 {
-	struct stat ours, named;
-	if (a->fd >= 0 && fstat(a->fd, &ours) == 0 &&
-	    fstatat(a->dirfd, "audit.jsonl", &named, AT_SYMLINK_NOFOLLOW) == 0 &&
-	    ours.st_ino == named.st_ino && ours.st_dev == named.st_dev)
+	struct stat named;
+	if (a->fd >= 0 && fstatat(a->dirfd, "audit.jsonl", &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    a->ino == named.st_ino && a->dev == named.st_dev)
 		return 0;
 	log_error("event=audit_gone next_seq=%llu", (unsigned long long)a->seq + 1);
 	if (a->fd >= 0)

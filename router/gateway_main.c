@@ -1,17 +1,15 @@
 /*
  * rrm-backend: the gateway of one repository, alone as the whole backend (--serve) or as a child of
- * the OpenCode backend (--gateway). One thread and one epoll: requests, signals, the lifeline.
+ * the OpenCode backend (--gateway). One thread and one select(2): requests, signals, the lifeline.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/file.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -24,6 +22,7 @@
 #include "manager/base/file.h"
 #include "manager/base/log.h"
 #include "manager/base/path.h"
+#include "manager/base/spin.h"
 #include "manager/config.h"
 #include "manager/suggest.h"
 #include "router/gateway_serve.h"
@@ -45,7 +44,7 @@ struct backend {
 	char *socket;   /* owned */
 	struct gateway_engine *engine;
 	struct gateway_serve *serve;
-	int epoll, signals, parent; /* fds; parent: a pidfd */
+	int signals, lifeline, parent; /* fds; -1: none. parent: a pidfd */
 	bool stop;
 };
 
@@ -160,14 +159,6 @@ static int read_password(struct backend *b, struct err *e)
 	return 0;
 }
 
-static int watch(struct backend *b, int fd, struct err *e)
-{
-	struct epoll_event ev = {.events = EPOLLIN, .data.fd = fd};
-	if (epoll_ctl(b->epoll, EPOLL_CTL_ADD, fd, &ev) < 0)
-		return err_errno(e, -errno, "watching fd %d", fd);
-	return 0;
-}
-
 static int open_signals(struct backend *b, struct err *e)
 {
 	sigset_t set;
@@ -179,7 +170,7 @@ static int open_signals(struct backend *b, struct err *e)
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* a file size limit is EFBIG to the writer, not our end */
 	b->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	return b->signals < 0 ? err_errno(e, -errno, "signalfd") : watch(b, b->signals, e);
+	return b->signals < 0 ? err_errno(e, -errno, "signalfd") : 0;
 }
 
 /*
@@ -188,12 +179,13 @@ static int open_signals(struct backend *b, struct err *e)
  */
 static int open_lifeline(struct backend *b, struct err *e)
 {
+	struct stat st;
 	b->parent = (int)syscall(SYS_pidfd_open, getppid(), 0);
-	if (b->parent >= 0 && watch(b, b->parent, e) < 0)
-		return -EIO;
-	if (watch(b, STDIN_FILENO, e) < 0)
+	if (fstat(STDIN_FILENO, &st) < 0 ||
+	    !(S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode) || isatty(STDIN_FILENO)))
 		return err_set(e, -EINVAL,
 			       "--gateway needs a pipe as stdin, whose end tells it to end");
+	b->lifeline = STDIN_FILENO;
 	return 0;
 }
 
@@ -218,7 +210,6 @@ static void keep_limits(struct gateway_engine_config *ec)
 
 static int open_all(struct backend *b, struct err *e)
 {
-	int unix_fd, tcp_fd;
 	int r = open_state(b, e);
 	if (r == 0 && b->o.port)
 		r = read_password(b, e);
@@ -229,8 +220,7 @@ static int open_all(struct backend *b, struct err *e)
 		.root = b->o.root, .state = b->state, .repo_id = repo_id};
 	keep_limits(&ec);
 	/* Blocked before the first thread is made, so that no other one takes a signal. */
-	b->epoll = epoll_create1(EPOLL_CLOEXEC);
-	r = b->epoll < 0 ? err_errno(e, -errno, "epoll") : open_signals(b, e);
+	r = open_signals(b, e);
 	if (r == 0)
 		r = gateway_engine_new(&b->engine, &ec, clock_mono_ms(), e);
 	const struct gateway_serve_config sc = {.root = b->o.root,
@@ -242,27 +232,20 @@ static int open_all(struct backend *b, struct err *e)
 						.password = b->password};
 	if (r == 0 && b->o.gateway)
 		r = open_lifeline(b, e);
-	if (r == 0)
-		r = gateway_serve_new(&b->serve, &sc, e);
-	if (r < 0)
-		return r;
-	gateway_serve_fds(b->serve, &unix_fd, &tcp_fd);
-	r = watch(b, unix_fd, e);
-	return r == 0 && tcp_fd >= 0 ? watch(b, tcp_fd, e) : r;
+	return r == 0 ? gateway_serve_new(&b->serve, &sc, e) : r;
 }
 
-static void on_event(struct backend *b, int fd)
+static void on_signal(struct backend *b)
+{
+	struct signalfd_siginfo si;
+	b->stop = b->stop || read(b->signals, &si, sizeof(si)) == sizeof(si);
+}
+
+static void on_lifeline(struct backend *b)
 {
 	char buf[512];
-	if (fd == b->signals || fd == b->parent) {
-		struct signalfd_siginfo si;
-		if (fd == b->signals && read(fd, &si, sizeof(si)) != sizeof(si))
-			return;
-		b->stop = true;
-	} else if (fd == STDIN_FILENO && b->o.gateway) {
-		ssize_t n = read(fd, buf, sizeof(buf));
-		b->stop = b->stop || n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN);
-	}
+	ssize_t n = read(b->lifeline, buf, sizeof(buf));
+	b->stop = b->stop || n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN);
 }
 
 static int sooner(int a_ms, int b_ms)
@@ -270,16 +253,48 @@ static int sooner(int a_ms, int b_ms)
 	return a_ms < 0 ? b_ms : b_ms < 0 || a_ms < b_ms ? a_ms : b_ms;
 }
 
-/* After a request the next one often comes at once: looks for it a little while before sleeping. */
-static int look_for_more(const struct backend *b, struct epoll_event *ev, int size)
+static void want(struct gateway_fds *f, int fd)
 {
-	int n = 0;
-	for (uint64_t end = clock_mono_us() + clock_spin_us(); n == 0 && clock_mono_us() < end;) {
-		n = epoll_wait(b->epoll, ev, size, 0);
-		if (n == 0)
-			sched_yield();
+	if (fd < 0)
+		return;
+	FD_SET(fd, &f->in);
+	if (fd > f->last)
+		f->last = fd;
+}
+
+/* As select(2), for wait_ms (-1: for ever). What is ready stays in f: nothing, when that is nothing. */
+static int look(const struct gateway_fds *wanted, struct gateway_fds *f, int wait_ms)
+{
+	struct timeval tv = {.tv_sec = wait_ms / 1000, .tv_usec = wait_ms % 1000 * 1000};
+	*f = *wanted;
+	int n = select(f->last + 1, &f->in, &f->out, &f->bad, wait_ms < 0 ? NULL : &tv);
+	if (n < 0) {
+		FD_ZERO(&f->in);
+		FD_ZERO(&f->out);
+		FD_ZERO(&f->bad);
 	}
 	return n;
+}
+
+/* After a request the next one often comes at once: looks for it a little while before sleeping. */
+static int look_for_more(const struct gateway_fds *wanted, struct gateway_fds *f)
+{
+	struct spin spin = spin_begin();
+	int n;
+	while ((n = look(wanted, f, 0)) == 0 && spin_more(&spin))
+		;
+	return n;
+}
+
+static void stop_once(struct backend *b, uint64_t *deadline)
+{
+	if (!b->stop || *deadline)
+		return;
+	*deadline = clock_mono_ms() + DRAIN_MS;
+	b->lifeline = -1;
+	closep(&b->parent);
+	b->parent = -1;
+	gateway_serve_stop(b->serve);
 }
 
 /* Until told to stop, and then until what was under way is answered. */
@@ -288,26 +303,26 @@ static void loop(struct backend *b)
 	uint64_t deadline = 0;
 	bool busy = false;
 	while (!b->stop || (!gateway_serve_idle(b->serve) && clock_mono_ms() < deadline)) {
-		struct epoll_event ev[8];
-		int wait_ms = gateway_serve_run(b->serve);
-		if (b->stop && gateway_serve_idle(b->serve))
-			break;
+		struct gateway_fds wanted = {.last = -1}, f;
+		int wait_ms = gateway_serve_wants(b->serve, &wanted);
+		want(&wanted, b->signals);
+		want(&wanted, b->lifeline);
+		want(&wanted, b->parent);
 		wait_ms = sooner(wait_ms, gateway_engine_tick(b->engine, clock_mono_ms()));
 		if (b->stop)
 			wait_ms = sooner(wait_ms, 100);
-		int n = busy && wait_ms != 0 ? look_for_more(b, ev, 8) : 0;
+		int n = busy && wait_ms != 0 ? look_for_more(&wanted, &f) : 0;
 		if (n == 0)
-			n = epoll_wait(b->epoll, ev, 8, wait_ms);
+			n = look(&wanted, &f, wait_ms);
 		busy = n > 0;
-		for (int i = 0; i < n; i++)
-			on_event(b, ev[i].data.fd);
-		if (b->stop && !deadline) {
-			deadline = clock_mono_ms() + DRAIN_MS;
-			epoll_ctl(b->epoll, EPOLL_CTL_DEL, STDIN_FILENO, NULL);
-			if (b->parent >= 0)
-				epoll_ctl(b->epoll, EPOLL_CTL_DEL, b->parent, NULL);
-			gateway_serve_stop(b->serve);
-		}
+		if (FD_ISSET(b->signals, &f.in))
+			on_signal(b);
+		if (b->lifeline >= 0 && FD_ISSET(b->lifeline, &f.in))
+			on_lifeline(b);
+		if (b->parent >= 0 && FD_ISSET(b->parent, &f.in))
+			b->stop = true;
+		stop_once(b, &deadline);
+		gateway_serve_run(b->serve, &f);
 	}
 }
 
@@ -315,7 +330,6 @@ static void close_all(struct backend *b)
 {
 	gateway_serve_free(b->serve);
 	gateway_engine_free(b->engine);
-	closep(&b->epoll);
 	closep(&b->signals);
 	closep(&b->parent);
 	closep(&b->state);
@@ -328,7 +342,7 @@ static void close_all(struct backend *b)
 
 int main(int argc, char **argv)
 {
-	struct backend b = {.state = -1, .lock = -1, .epoll = -1, .signals = -1, .parent = -1};
+	struct backend b = {.state = -1, .lock = -1, .signals = -1, .lifeline = -1, .parent = -1};
 	struct err e = ERR_INIT;
 	log_program("rrm-backend");
 	/* The modes of mutations are final; the mount has applied the caller's umask. */

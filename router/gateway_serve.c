@@ -89,14 +89,26 @@ static const char *header(struct MHD_Connection *conn, const char *name)
 	return MHD_lookup_connection_value(conn, MHD_HEADER_KIND, name);
 }
 
-static bool peer_allowed(struct MHD_Connection *conn)
+/* Once a connection: who the peer is does not change. */
+static void noticed(void *cls, struct MHD_Connection *conn, void **allowed,
+		    enum MHD_ConnectionNotificationCode why)
 {
+	static char yes;
 	const union MHD_ConnectionInfo *i =
 		MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD);
 	struct ucred u;
 	socklen_t len = sizeof(u);
-	return i && getsockopt(i->connect_fd, SOL_SOCKET, SO_PEERCRED, &u, &len) == 0 &&
-	       (u.uid == 0 || u.uid == geteuid());
+	bool ok = why == MHD_CONNECTION_NOTIFY_STARTED && i &&
+		  getsockopt(i->connect_fd, SOL_SOCKET, SO_PEERCRED, &u, &len) == 0 &&
+		  (u.uid == 0 || u.uid == geteuid());
+	*allowed = ok ? &yes : NULL;
+}
+
+static bool peer_allowed(struct MHD_Connection *conn)
+{
+	const union MHD_ConnectionInfo *i =
+		MHD_get_connection_info(conn, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+	return i && i->socket_context;
 }
 
 /*
@@ -326,10 +338,11 @@ static int listen_tcp(int port, int *out, struct err *e)
 static struct MHD_Daemon *start(struct gateway_serve *s, int fd, MHD_AccessHandlerCallback handler)
 {
 	struct MHD_Daemon *d = MHD_start_daemon(
-		MHD_USE_EPOLL | MHD_USE_ERROR_LOG | MHD_USE_SUPPRESS_DATE_NO_CLOCK, 0, NULL, NULL,
-		handler, s, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
-		MHD_OPTION_NOTIFY_COMPLETED, completed, s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-		(size_t)HEADER_MEMORY, MHD_OPTION_CONNECTION_MEMORY_INCREMENT, (size_t)HEADER_STEP,
+		MHD_USE_ERROR_LOG | MHD_USE_SUPPRESS_DATE_NO_CLOCK, 0, NULL, NULL, handler, s,
+		MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
+		MHD_OPTION_NOTIFY_COMPLETED, completed, s, MHD_OPTION_NOTIFY_CONNECTION, noticed,
+		NULL, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADER_MEMORY,
+		MHD_OPTION_CONNECTION_MEMORY_INCREMENT, (size_t)HEADER_STEP,
 		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S, MHD_OPTION_END);
 	if (!d)
 		close(fd);
@@ -390,33 +403,28 @@ struct gateway_serve *gateway_serve_free(struct gateway_serve *s)
 	return NULL;
 }
 
-static int epoll_of(struct MHD_Daemon *d)
-{
-	const union MHD_DaemonInfo *i = d ? MHD_get_daemon_info(d, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
-	return i ? i->epoll_fd : -1;
-}
-
-void gateway_serve_fds(const struct gateway_serve *s, int *unix_fd, int *tcp_fd)
-{
-	*unix_fd = epoll_of(s->local);
-	*tcp_fd = epoll_of(s->tcp);
-}
-
-static int run_one(struct MHD_Daemon *d, int wait_ms)
+static int add_wants(struct MHD_Daemon *d, struct gateway_fds *f, int wait_ms)
 {
 	MHD_UNSIGNED_LONG_LONG ms;
 	if (!d)
 		return wait_ms;
-	MHD_run(d);
+	MHD_get_fdset2(d, &f->in, &f->out, &f->bad, &f->last, FD_SETSIZE);
 	if (MHD_get_timeout(d, &ms) != MHD_YES)
 		return wait_ms;
 	int due = ms > 60000 ? 60000 : (int)ms;
 	return wait_ms < 0 || due < wait_ms ? due : wait_ms;
 }
 
-int gateway_serve_run(struct gateway_serve *s)
+int gateway_serve_wants(struct gateway_serve *s, struct gateway_fds *f)
 {
-	return run_one(s->tcp, run_one(s->local, -1));
+	return add_wants(s->tcp, f, add_wants(s->local, f, -1));
+}
+
+void gateway_serve_run(struct gateway_serve *s, const struct gateway_fds *f)
+{
+	MHD_run_from_select(s->local, &f->in, &f->out, &f->bad);
+	if (s->tcp)
+		MHD_run_from_select(s->tcp, &f->in, &f->out, &f->bad);
 }
 
 bool gateway_serve_idle(const struct gateway_serve *s)

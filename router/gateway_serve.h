@@ -6,6 +6,7 @@
  */
 #pragma once
 #include <stdbool.h>
+#include <sys/select.h>
 
 #include "manager/base/err.h"
 #include "router/gateway_engine.h"
@@ -27,11 +28,17 @@ int gateway_serve_new(struct gateway_serve **out, const struct gateway_serve_con
 		      struct err *e);
 struct gateway_serve *gateway_serve_free(struct gateway_serve *s); /* NULL is fine; returns NULL */
 
-/* Readable when gateway_serve_run() has something to do; -1 when there is no TCP. */
-void gateway_serve_fds(const struct gateway_serve *s, int *unix_fd, int *tcp_fd);
+/* For select(2), which one request costs one call of; an epoll of libmicrohttpd's inside of one of ours costs six. */
+struct gateway_fds {
+	fd_set in, out, bad;
+	int last; /* the highest descriptor; -1: none */
+};
 
-/* Answers what is there without waiting. Milliseconds until it wants to run again; -1: none. */
-int gateway_serve_run(struct gateway_serve *s);
+/* Adds what it waits for. Milliseconds until it wants to run in any case; -1: never. */
+int gateway_serve_wants(struct gateway_serve *s, struct gateway_fds *f);
+
+/* Answers what is there without waiting. f: what select() left. */
+void gateway_serve_run(struct gateway_serve *s, const struct gateway_fds *f);
 
 /* No new connections, no socket in the state directory; what is under way goes on. */
 void gateway_serve_stop(struct gateway_serve *s);

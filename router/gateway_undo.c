@@ -24,8 +24,9 @@ struct copy {
 };
 
 struct gateway_undo {
-	int state; /* borrowed */
-	int dir;   /* owned; -1 until something is kept */
+	int state;     /* borrowed */
+	int dir;       /* owned; -1 until something is kept */
+	bool no_clone; /* not on this file system */
 	uint64_t max_bytes, total;
 	uint32_t days;
 	int64_t checked_ms;  /* wall clock: when the ages were looked at */
@@ -180,9 +181,12 @@ static int copy_bytes(int from, int to, int64_t size)
 	return 0;
 }
 
-static int copy_content(int from, int to, int64_t size)
+static int copy_content(struct gateway_undo *u, int from, int to, int64_t size)
 {
-	if (ioctl(to, FICLONE, from) == 0)
+	if (!u->no_clone && ioctl(to, FICLONE, from) == 0)
+		return 0;
+	u->no_clone = u->no_clone || errno == EOPNOTSUPP || errno == ENOTTY;
+	if (size == 0)
 		return 0;
 	if (size > GATEWAY_UNDO_COPY_MAX)
 		return -EFBIG;
@@ -236,7 +240,7 @@ static int store_as(struct gateway_undo *u, uint64_t n, int source, const void *
 	int to = openat(u->dir, temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (to < 0)
 		return -errno;
-	int r = source >= 0 ? copy_content(source, to, size)
+	int r = source >= 0 ? copy_content(u, source, to, size)
 			    : file_write_all(to, bytes, (size_t)size);
 	if (r == 0 && source >= 0)
 		copy_xattrs(source, to);

@@ -53,6 +53,10 @@ struct router_hooks {
 		      struct err *e);
 	int (*send)(struct client *c, const struct mutation *m, long timeout_ms,
 		    struct mutation_answer *a, struct err *e);
+	/* begin and finish: the halves of send */
+	bool (*begin)(struct client *c, const struct mutation *m);
+	int (*finish)(struct client *c, const struct mutation *m, long timeout_ms,
+		      struct mutation_answer *a, struct err *e);
 	unsigned idle_ms; /* 0: ROUTER_THREAD_IDLE_MS */
 };
 
@@ -115,6 +119,8 @@ struct thread {
 	bool alive;    /* it will look at the repo again */
 	pthread_cond_t wake;
 	bool spins;               /* looks a little while for more before it sleeps */
+	bool asleep;              /* in the kernel */
+	int bell;                 /* owned eventfd, instead of wake; -1: none */
 	_Atomic uint64_t wake_at; /* when it looks without being woken; 0 while it runs */
 };
 
@@ -161,7 +167,8 @@ struct router_repo {
 	struct router_ticket *needing, *urgent, *answers;
 	bool backend_good;     /* the last exchange with the gateway went well */
 	struct summon *summon; /* owned reference; NULL when none runs */
-	struct client *client; /* of the submit thread */
+	struct client *client; /* of the submit thread; while that sleeps, of who has the lock */
+	struct router_ticket *wire; /* sent with client by another thread: its answer is to come */
 	bool client_stale;
 	struct thread submit, keeper, await;
 
@@ -248,6 +255,8 @@ void thread_deinit(struct thread *t);
 bool thread_sleep_locked(struct router_repo *rr, struct thread *t, uint64_t at_ms);
 /* Wakes it if it would sleep beyond at_ms; 0: in any case. */
 void thread_wake_locked(struct thread *t, uint64_t at_ms);
+/* What it looks for is there, or makes its socket readable. */
+void thread_hint_locked(struct thread *t);
 void thread_stop(struct router_repo *rr, struct thread *t); /* lock not held; stopping is set */
 
 int submit_start_locked(struct router_repo *rr); /* both threads */
@@ -257,6 +266,11 @@ int keeper_start_locked(struct router_repo *rr);
 /* Answers on the calling thread what the keeper left; lock not held. */
 void keeper_drain(struct router_repo *rr);
 
+/*
+ * Sends t at once on the calling thread, which then does not wake the submit thread: the answer does. False: it has to
+ * wait, or something is to be done first that may take long. version: of branch_poll() just now.
+ */
+bool submit_now_locked(struct router_repo *rr, struct router_ticket *t, uint64_t version);
 /* Puts t where it has to wait: for the backend, in line, or in front. */
 void submit_place_locked(struct router_repo *rr, struct router_ticket *t);
 /* Ends t without its having gone; the keeper answers. error is negative, e may be NULL. */

@@ -24,7 +24,10 @@ int router_new(struct router **out, const struct config *c, const char *mountpoi
 	if (!r)
 		return err_errno(e, -ENOMEM, "cannot make the router");
 	pthread_mutex_init(&r->lock, NULL);
-	r->hooks = (struct router_hooks){.ensure = ensure_running, .send = client_send};
+	r->hooks = (struct router_hooks){.ensure = ensure_running,
+					 .send = client_send,
+					 .begin = client_begin,
+					 .finish = client_finish};
 	if (rc == 0)
 		rc = sessions_new(&r->sessions);
 	if (rc == 0)
@@ -330,6 +333,7 @@ static struct router_ticket *ticket_new(enum ticket_kind kind, const struct rout
 static int enqueue(struct router_repo *rr, struct router_ticket *t, struct router_ticket **ticket)
 {
 	const struct config *c = &rr->router->config->c;
+	uint64_t version = branch_poll(&rr->branch, t->submitted_us / 1000);
 	int rc;
 
 	t->give_up_ms = t->submitted_us / 1000 + c->lock_timeout_ms + c->start_timeout_ms;
@@ -338,8 +342,9 @@ static int enqueue(struct router_repo *rr, struct router_ticket *t, struct route
 	if (rc == 0) {
 		if (ticket)
 			*ticket = t;
-		submit_place_locked(rr, t);
 		stop_point("turn-asked");
+		if (!submit_now_locked(rr, t, version))
+			submit_place_locked(rr, t);
 	}
 	pthread_mutex_unlock(&rr->lock);
 	if (rc < 0)

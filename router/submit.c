@@ -4,9 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 
 #include <utlist.h>
 
+#include "manager/base/cleanup.h"
 #include "manager/base/clock.h"
 #include "manager/base/log.h"
 #include "manager/base/proc.h"
@@ -314,6 +316,34 @@ static bool late_locked(struct router_repo *rr, struct router_ticket *t)
 	return true;
 }
 
+/* (drops) The end of an exchange about t, which is in flight. rc 0: *a is the gateway's word. */
+static void answered_locked(struct router_repo *rr, struct router_ticket *t, int rc,
+			    const struct mutation_answer *a, struct err *e)
+{
+	if (rc < 0) {
+		/* A writer in between would find half of it, and the gateway could not tell what is whose. */
+		t->flying = !t->borrowed;
+		if (!again_locked(rr, t, e)) {
+			err_prefix(e, -EIO, "the backend of %s did not answer", rr->info.name);
+			submit_fail_locked(rr, t, -EIO, e);
+		}
+		return;
+	}
+	rr->backend_good = true;
+	if (a->error == ESTALE && late_locked(rr, t))
+		return;
+	t->flying = false; /* it is counted until the end of this */
+	pthread_mutex_unlock(&rr->lock);
+	if (worth_noting(a->error))
+		refusals_add(rr->router->refusals, &t->pass.actor, mutation_op_name(t->op),
+			     rr->info.name, t->m->path, a->error, a->message);
+	t->fn.done(t->arg, 0, a, &t->pass);
+	pthread_mutex_lock(&rr->lock);
+	if (!t->borrowed)
+		grant_end_locked(rr, clock_mono_ms());
+	ticket_free(t);
+}
+
 /* (drops) t is in flight. -ESTALE: nothing was changed, and it needs a turn of its own. */
 static void run_mutation_locked(struct router_repo *rr, struct router_ticket *t)
 {
@@ -327,28 +357,64 @@ static void run_mutation_locked(struct router_repo *rr, struct router_ticket *t)
 		submit_place_locked(rr, t);
 		return;
 	}
-	if (rc < 0) {
-		/* A writer in between would find half of it, and the gateway could not tell what is whose. */
-		t->flying = !t->borrowed;
-		if (!again_locked(rr, t, &e)) {
-			err_prefix(&e, -EIO, "the backend of %s did not answer", rr->info.name);
-			submit_fail_locked(rr, t, -EIO, &e);
-		}
-		return;
-	}
-	rr->backend_good = true;
-	if (a.error == ESTALE && late_locked(rr, t))
-		return;
-	t->flying = false; /* it is counted until the end of this */
+	answered_locked(rr, t, rc, &a, &e);
+}
+
+/* (drops) What submit_now_locked() sent. */
+static void finish_wire_locked(struct router_repo *rr)
+{
+	struct router_ticket *t = rr->wire;
+	struct mutation_answer a = {.error = 0};
+	struct err e = ERR_INIT;
+	int rc;
+
 	pthread_mutex_unlock(&rr->lock);
-	if (worth_noting(a.error))
-		refusals_add(rr->router->refusals, &t->pass.actor, mutation_op_name(t->op),
-			     rr->info.name, t->m->path, a.error, a.message);
-	t->fn.done(t->arg, 0, &a, &t->pass);
+	rc = rr->router->hooks.finish(rr->client, t->m, send_timeout(rr, t), &a, &e);
+	stop_point("answer-received");
 	pthread_mutex_lock(&rr->lock);
-	if (!t->borrowed)
-		grant_end_locked(rr, clock_mono_ms());
-	ticket_free(t);
+	rr->wire = NULL;
+	answered_locked(rr, t, rc, &a, &e);
+}
+
+/* Everything that a change in flight needs is there, and nobody is before it. */
+static bool may_go_now(const struct router_repo *rr, const struct router_ticket *t,
+		       uint64_t version)
+{
+	enum { SMALL = 64 * 1024 }; /* a socket takes that at once */
+
+	return t->kind == TICKET_MUTATION && t->m && !t->borrowed && t->m->data_len <= SMALL &&
+	       rr->backend_good && !rr->client_stale && !rr->needing && !rr->urgent && !rr->wire &&
+	       !rr->turn.queue && rr->turn.held && rr->turn.holder == t->pass.session &&
+	       rr->lock_held && rr->branch_version == version && !rr->giving_way && rr->epoch &&
+	       rr->epoch_generation == rr->turn.generation && rr->submit.bell >= 0 &&
+	       rr->submit.wake_at && rr->client && client_fd(rr->client) >= 0;
+}
+
+bool submit_now_locked(struct router_repo *rr, struct router_ticket *t, uint64_t version)
+{
+	uint64_t now = clock_mono_ms();
+	struct mutation *m = t->m;
+
+	if (!may_go_now(rr, t, version))
+		return false;
+	turn_push(&rr->turn, &t->rq, t->pass.session, now);
+	turn_pop(&rr->turn, now); /* the holder's, and nobody else waits */
+	t->place = TICKET_NOWHERE;
+	t->serial = atomic_fetch_add(&rr->router->serials, 1) + 1;
+	stop_point("turn-taken");
+	grant_begun_locked(rr, &t->pass.actor, m->path);
+	memcpy(m->branch, rr->branch_held, sizeof(m->branch));
+	m->epoch = rr->epoch;
+	m->wait_us = clock_mono_us() - t->submitted_us;
+	t->sent = true;
+	t->attempts = 1;
+	rr->wire = t;
+	stop_point("epoch-written");
+	if (rr->router->hooks.begin(rr->client, m))
+		thread_hint_locked(&rr->submit);
+	else
+		thread_wake_locked(&rr->submit, 0);
+	return true;
 }
 
 /* (drops) */
@@ -407,27 +473,36 @@ void *submit_main(void *repo)
 	uint64_t again;
 
 	pthread_mutex_lock(&rr->lock);
-	while (!rr->stopping) {
+	while (!rr->stopping || rr->wire) {
 		uint64_t now = clock_mono_ms(), version;
 
+		if (rr->wire) {
+			finish_wire_locked(rr);
+			continue;
+		}
 		pthread_mutex_unlock(&rr->lock);
 		version = branch_poll(&rr->branch, now);
 		pthread_mutex_lock(&rr->lock);
-		if (rr->stopping || step_locked(rr, version, now, &again))
-			continue;
+		if (rr->stopping || step_locked(rr, version, now, &again) || rr->stopping)
+			continue; /* whoever ends it while a step has let go of the lock wakes nobody */
 		/* What waits for a backend comes back to us, however long that takes to start. */
 		if (again > clock_mono_ms() && !thread_sleep_locked(rr, &rr->submit, again) &&
-		    !rr->turn.queue && !rr->urgent && !rr->needing)
+		    !rr->turn.queue && !rr->urgent && !rr->needing && !rr->wire)
 			break;
 	}
 	rr->submit.alive = false;
+	closep(&rr->submit.bell);
+	rr->submit.bell = -1;
 	pthread_mutex_unlock(&rr->lock);
 	return NULL;
 }
 
 int submit_start_locked(struct router_repo *rr)
 {
-	int rc = thread_ensure_locked(rr, &rr->submit, submit_main);
+	int rc;
 
+	if (!rr->submit.alive && rr->submit.bell < 0) /* without one it is woken as the others */
+		rr->submit.bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	rc = thread_ensure_locked(rr, &rr->submit, submit_main);
 	return rc < 0 ? rc : keeper_start_locked(rr);
 }

@@ -1,9 +1,12 @@
 /* The threads of a repo: started when there is work, gone when there was none for a while. */
 #include <errno.h>
-#include <sched.h>
+#include <poll.h>
 #include <signal.h>
+#include <sys/eventfd.h>
 
+#include "manager/base/cleanup.h"
 #include "manager/base/clock.h"
+#include "manager/base/spin.h"
 #include "router/inner.h"
 
 void thread_init(struct thread *t)
@@ -14,11 +17,13 @@ void thread_init(struct thread *t)
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&t->wake, &attr);
 	pthread_condattr_destroy(&attr);
+	t->bell = -1;
 }
 
 void thread_deinit(struct thread *t)
 {
 	pthread_cond_destroy(&t->wake);
+	closep(&t->bell);
 }
 
 int thread_ensure_locked(struct router_repo *rr, struct thread *t, void *(*body)(void *))
@@ -42,6 +47,31 @@ int thread_ensure_locked(struct router_repo *rr, struct thread *t, void *(*body)
 	return -rc;
 }
 
+/* (drops) Until the bell rings, the gateway says something, or end_ms. 0, ETIMEDOUT */
+static int wait_for_bell(struct router_repo *rr, struct thread *t, uint64_t end_ms)
+{
+	struct pollfd p[2] = {{.fd = t->bell, .events = POLLIN},
+			      {.fd = rr->client ? client_fd(rr->client) : -1, .events = POLLIN}};
+	uint64_t now = clock_mono_ms();
+	eventfd_t rung;
+	int n;
+
+	if (now >= end_ms)
+		return ETIMEDOUT;
+	t->asleep = true;
+	pthread_mutex_unlock(&rr->lock);
+	n = poll(p, 2, (int)(end_ms - now < 60000 ? end_ms - now : 60000));
+	if (n > 0 && p[0].revents)
+		eventfd_read(t->bell, &rung);
+	pthread_mutex_lock(&rr->lock);
+	t->asleep = false;
+	if (n > 0 && p[1].revents && !rr->wire)
+		client_reset(rr->client); /* the gateway ended, or had nothing to do for long */
+	if (rr->wire)
+		t->wake_at = 0;
+	return 0;
+}
+
 bool thread_sleep_locked(struct router_repo *rr, struct thread *t, uint64_t at_ms)
 {
 	unsigned idle =
@@ -53,15 +83,16 @@ bool thread_sleep_locked(struct router_repo *rr, struct thread *t, uint64_t at_m
 
 	t->wake_at = at_ms;
 	if (t->spins) {
-		uint64_t spin_end = clock_mono_us() + clock_spin_us();
+		struct spin spin = spin_begin();
 
 		pthread_mutex_unlock(&rr->lock);
-		while (t->wake_at && clock_mono_us() < spin_end)
-			sched_yield();
+		while (t->wake_at && spin_more(&spin))
+			;
 		pthread_mutex_lock(&rr->lock);
 	}
 	while (rc == 0 && t->wake_at)
-		rc = pthread_cond_timedwait(&t->wake, &rr->lock, &ts);
+		rc = t->bell >= 0 ? wait_for_bell(rr, t, end)
+				  : pthread_cond_timedwait(&t->wake, &rr->lock, &ts);
 	t->wake_at = 0;
 	return rc != ETIMEDOUT || at_ms != TURN_NO_DEADLINE;
 }
@@ -71,7 +102,16 @@ void thread_wake_locked(struct thread *t, uint64_t at_ms)
 	if (!t->wake_at || t->wake_at <= at_ms)
 		return;
 	t->wake_at = 0;
-	pthread_cond_signal(&t->wake);
+	if (t->bell < 0)
+		pthread_cond_signal(&t->wake);
+	else if (t->asleep)
+		eventfd_write(t->bell, 1);
+}
+
+void thread_hint_locked(struct thread *t)
+{
+	if (!t->asleep)
+		t->wake_at = 0;
 }
 
 void thread_stop(struct router_repo *rr, struct thread *t)

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 static struct timespec now(clockid_t id)
 {
@@ -152,12 +151,4 @@ int clock_parse_iso(const char *text, int64_t *wall_ms)
 		return -EINVAL;
 	*wall_ms = ((int64_t)t + sec - offset) * 1000 + ms;
 	return 0;
-}
-
-uint64_t clock_spin_us(void)
-{
-	static _Atomic int processors;
-	if (processors == 0)
-		processors = (int)sysconf(_SC_NPROCESSORS_ONLN);
-	return processors > 1 ? 100 : 0;
 }

@@ -5,10 +5,7 @@
 uint64_t clock_mono_us(void); /* CLOCK_MONOTONIC, microseconds */
 uint64_t clock_mono_ms(void);
 uint64_t clock_coarse_ms(void); /* CLOCK_MONOTONIC_COARSE: cheap, 1-4 ms steps */
-/* How long a thread that just had work looks for more before it sleeps, microseconds: waking it costs as much.
- * 0 on one processor. */
-uint64_t clock_spin_us(void);
-int64_t clock_wall_ms(void); /* CLOCK_REALTIME, milliseconds since the epoch */
+int64_t clock_wall_ms(void);    /* CLOCK_REALTIME, milliseconds since the epoch */
 
 /* RFC 3339 in UTC with milliseconds, "2026-11-22T17:40:00.123Z"; buf holds CLOCK_ISO_LEN bytes. */
 enum { CLOCK_ISO_LEN = 32 };

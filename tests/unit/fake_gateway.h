@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <sys/stat.h>
 
+#include "manager/base/cleanup.h"
 #include "manager/base/clock.h"
 #include "manager/base/json.h"
 #include "router/inner.h"
@@ -115,6 +116,12 @@ static inline void over(struct call *c, int error)
 	c->order = ++n_over;
 	pthread_cond_broadcast(&cond);
 	pthread_mutex_unlock(&lock);
+}
+
+static inline bool is_over(const struct call *c)
+{
+	LOCK_SCOPE(&lock);
+	return c->over;
 }
 
 static inline void done(void *arg, int error, const struct mutation_answer *a,

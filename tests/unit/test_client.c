@@ -156,6 +156,81 @@ static void a_connection_closed_while_idle_is_made_anew(void **state)
 	assert_int_equal(s.connections, 2);
 }
 
+static int ask_in_halves(struct client *c, const char *id, bool begun, struct mutation_answer *a)
+{
+	struct err e = ERR_INIT;
+	struct mutation *m = hello(id);
+	assert_true(client_fd(c) >= 0);
+	assert_int_equal(client_begin(c, m), begun);
+	int r = client_finish(c, m, 5000, a, &e);
+	mutation_free(m);
+	return r;
+}
+
+static void a_request_goes_in_two_halves_where_there_is_a_connection(void **state)
+{
+	static const struct step steps[] = {
+		{OK("a1"), false}, {OK("a2"), false}, {OK("a3"), false}};
+	struct server s;
+	struct client *c = NULL;
+	struct mutation_answer a;
+	struct err e = ERR_INIT;
+	start(&s, steps, 3);
+	assert_int_equal(client_new(&c, s.path), 0);
+	assert_int_equal(client_fd(c), -1);
+	assert_int_equal(ask(c, "a1", &a, &e), 0);
+	assert_int_equal(ask_in_halves(c, "a2", true, &a), 0);
+	assert_int_equal(a.bytes, 5);
+	assert_int_equal(ask_in_halves(c, "a3", true, &a), 0);
+	client_free(c);
+	finish(&s);
+	assert_int_equal(s.connections, 1);
+	assert_non_null(strstr(s.last, "\r\n\r\nhello"));
+}
+
+/* What the first half meets is made good by the second one. */
+static void the_second_half_sends_again_where_the_gateway_is_another(void **state)
+{
+	static const struct step steps[] = {{OK("a1"), true}, {OK("a2"), false}};
+	struct server s;
+	struct client *c = NULL;
+	struct mutation_answer a;
+	struct err e = ERR_INIT;
+	start(&s, steps, 2);
+	assert_int_equal(client_new(&c, s.path), 0);
+	assert_int_equal(ask(c, "a1", &a, &e), 0);
+	struct pollfd p = {.fd = client_fd(c), .events = POLLIN};
+	assert_int_equal(poll(&p, 1, 5000), 1);
+	assert_int_equal(ask_in_halves(c, "a2", false, &a), 0);
+	client_free(c);
+	finish(&s);
+	assert_int_equal(s.connections, 2);
+}
+
+static void the_second_half_fails_as_the_whole(void **state)
+{
+	static const struct step steps[] = {{OK("a1"), false},
+					    {NULL, true},
+					    {NULL, true},
+					    {OK("a3"), false},
+					    {OK("zz"), false}};
+	struct server s;
+	struct client *c = NULL;
+	struct mutation_answer a;
+	struct err e = ERR_INIT;
+	start(&s, steps, 5);
+	assert_int_equal(client_new(&c, s.path), 0);
+	assert_int_equal(ask(c, "a1", &a, &e), 0);
+	/* Read and not answered: once more, and then it is no answer. */
+	assert_int_equal(ask_in_halves(c, "a2", true, &a), -ECONNRESET);
+	assert_int_equal(client_fd(c), -1);
+	assert_int_equal(ask(c, "a3", &a, &e), 0);
+	assert_int_equal(ask_in_halves(c, "a4", true, &a), -EPROTO);
+	assert_int_equal(client_fd(c), -1);
+	client_free(c);
+	finish(&s);
+}
+
 static void a_gateway_that_dies_without_a_word_is_no_answer(void **state)
 {
 	static const struct step steps[] = {{NULL, true}};
@@ -255,6 +330,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(one_connection_carries_many_requests),
 		cmocka_unit_test(a_connection_closed_while_idle_is_made_anew),
+		cmocka_unit_test(a_request_goes_in_two_halves_where_there_is_a_connection),
+		cmocka_unit_test(the_second_half_sends_again_where_the_gateway_is_another),
+		cmocka_unit_test(the_second_half_fails_as_the_whole),
 		cmocka_unit_test(a_gateway_that_dies_without_a_word_is_no_answer),
 		cmocka_unit_test(what_is_no_answer_is_a_protocol_error),
 		cmocka_unit_test(a_refused_request_is_an_answer_with_the_sentence),

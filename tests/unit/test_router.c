@@ -20,7 +20,7 @@ static void a_second_session_at_home_waits_until_the_first_is_idle(void **state)
 
 	assert_int_equal(begin(session("web-1", "s1"), &a), ROUTER_HOME);
 	wait_home(session("web-1", "s2"), &c, NULL);
-	assert_false(c.over);
+	assert_false(is_over(&c));
 	router_end(r, &a, NULL);
 	await(&c.over);
 	assert_int_equal(c.error, 0);
@@ -150,7 +150,7 @@ static void a_starting_backend_does_not_hold_up_home_writers(void **state)
 	router_end(r, &a, NULL);
 	await(&home.over);
 	assert_int_equal(home.error, 0);
-	assert_false(foreign.over);
+	assert_false(is_over(&foreign));
 	set(&ensure_blocked, false);
 	await(&foreign.over);
 	assert_int_equal(foreign.error, 0);
@@ -223,7 +223,7 @@ static void a_cancelled_change_ends_at_once_and_is_never_sent(void **state)
 	router_cancel(r, ticket);
 	await(&c.over); /* the gateway still hangs */
 	assert_int_equal(c.error, -EINTR);
-	assert_false(blocker.over);
+	assert_false(is_over(&blocker));
 	set(&send_blocked, false);
 	await(&d.over);
 	assert_int_equal(sends, 2);
@@ -263,7 +263,7 @@ static void a_signal_does_not_wait_for_another_backend(void **state)
 	set(&send_blocked, false); /* the backend is gone, and its successor does not start */
 	await(&c.over);
 	assert_int_equal(c.error, -EINTR);
-	assert_false(first.over);
+	assert_false(is_over(&first));
 	set(&ensure_blocked, false);
 	await(&first.over);
 	assert_int_equal(first.error, 0);

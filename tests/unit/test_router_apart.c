@@ -28,7 +28,7 @@ static void another_process_is_waited_for(void **state)
 	submit(session("api-2", "s2"), "d", &foreign, NULL);
 	while (!turnlock_wanted(other))
 		sched_yield();
-	assert_false(home.over);
+	assert_false(is_over(&home));
 	turnlock_release(other);
 	await(&home.over);
 	await(&foreign.over);
@@ -57,7 +57,7 @@ static void a_busy_holder_gives_way_to_another_process(void **state)
 			 0);
 	while (turnlock_try(other, "main", true) != 0)
 		sched_yield();
-	assert_false(c.over);
+	assert_false(is_over(&c));
 	turnlock_release(other);
 	await(&c.over);
 	assert_int_equal(c.error, 0);
@@ -285,7 +285,7 @@ static void whose_explicit_turn_is_gone_waits_for_one_of_its_own(void **state)
 	m->path = strdup("d");
 	assert_int_equal(router_submit(r, &pass, m, done, &c, NULL), 0);
 	usleep(20000);
-	assert_false(c.over);
+	assert_false(is_over(&c));
 	turnlock_release(other);
 	await(&c.over);
 	assert_int_equal(c.error, 0);
@@ -362,7 +362,7 @@ static void ending_answers_everything_that_waits(void **state)
 	submit(session("api-2", "s3"), "c", &c, NULL);
 	await(&in_ensure);
 	r = router_free(r); /* the ensure still hangs */
-	assert_true(a.over && b.over && c.over);
+	assert_true(is_over(&a) && is_over(&b) && is_over(&c));
 	assert_int_equal(a.error, -EIO);
 	assert_int_equal(b.error, -EIO);
 	assert_int_equal(c.error, -EIO);

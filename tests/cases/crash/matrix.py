@@ -30,6 +30,10 @@ TWICE = [("half-applied", "half-applied"), ("applied", "applied-noted"), ("appli
          ("undo-kept", "inflight-noted"), ("applied-noted", "gateway-received"), ("answer-kept", "gateway-answers"),
          ("applied", "interrupted-judged")]
 
+# The same of a writer that has the turn, and whose gateway is known: its request is sent without waking a thread.
+WARM_POINTS = ["turn-asked", "turn-taken", "epoch-written", "request-sent", "gateway-received", "applied",
+               "gateway-answers", "answer-received"]
+
 # Within one page: of a longer one the kernel makes several changes.
 NEW = b"N" * 3000
 OLD = b"0123456789" * 100
@@ -67,9 +71,10 @@ MOST = ["write", "append", "create", "rename", "unlink", "mkdir", "truncate"]
 
 
 class Cell:
-    def __init__(self, point, victim, op, home=False, again=None):
-        self.point, self.victim, self.op, self.home, self.again = point, victim, op, home, again
-        self.name = f"{point}/{victim}/{op}" + ("/home" if home else "") + (f"/again-at-{again}" if again else "")
+    def __init__(self, point, victim, op, home=False, again=None, warm=False):
+        self.point, self.victim, self.op, self.home, self.again, self.warm = point, victim, op, home, again, warm
+        self.name = f"{point}/{victim}/{op}" + ("/home" if home else "") + (f"/again-at-{again}" if again else "") + \
+            ("/warm" if warm else "")
         self.answer = self.state = self.before = self.seen = None
 
     def kills(self, what):
@@ -96,6 +101,10 @@ def cells():
                     turn += 1
                 for op in ops:
                     yield Cell(point, victim, op, home)
+    for point in WARM_POINTS if BACKEND == "embedded" else []:
+        for victim in victims:
+            for op in OPS if LENGTH == "full" else ["write", "append", "mkdir"]:
+                yield Cell(point, victim, op, warm=True)
     for first, again in TWICE:
         for op in OPS if LENGTH == "full" else ["append", "create", "rename"]:
             if fits(first, op) and fits(again, op):
@@ -237,6 +246,10 @@ class Worker:
         try:
             os.setsid()
             os.chdir(f"{self.m}/{'b' if cell.home else 'a'}")
+            if cell.warm:
+                os.mkdir(f"{self.m}/b/w{self.count}")
+                os.rmdir(f"{self.m}/b/w{self.count}")
+                self.arm(cell.point)
             OPS[cell.op][1](f"{self.m}/b/{directory}")
             said = "ok"
         except OSError as e:
@@ -290,7 +303,7 @@ class Worker:
         os.mkdir(cell.where)
         OPS[cell.op][0](cell.where)
         cell.before = tree(cell.where)
-        self.arm(cell.point)
+        self.arm(None if cell.warm else cell.point)
         begun = time.monotonic()
         pid, answer = self.writer(cell, directory)
         try:

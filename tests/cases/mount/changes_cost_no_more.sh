@@ -2,7 +2,8 @@
 # needs: root
 # not: distro (its libfuse asks more)
 # timeout: 180
-# What one change costs: FUSE requests, exactly, and system calls of rrm-mount on the repository's files, at most.
+# What one change costs: FUSE requests, exactly, and system calls of rrm-mount on the repository's files, at most; of a
+# foreign one, the system calls of the gateway, too.
 # When one of them grows, so does the time of every change. (Reads: warm_reads_make_no_request.sh.)
 . "${0%/*}/../lib.sh"
 write_config '{"transport":"dev"}' # one thread reads: counts do not depend on the number of processors
@@ -88,4 +89,37 @@ import os
 fd = os.open('../b/w', os.O_WRONLY)
 for i in range($n): os.pwrite(fd, b'x' * 1024, i * 1024)"
 costs 'foreign write of 1 KiB' 'WRITE=1' 'statx=1'
+
+# gateway_costs WHAT 'CALLS' CMD...: as costs, all system calls of b's gateway but those that depend on time (it looks
+# for more before it sleeps).
+gateway=$(jq .pid "$(state_dir b)/registry.json")
+gateway_costs() {
+	gc_what=$1
+	gc_calls=$2
+	shift 2
+	rm -f "$T/trace"
+	strace -f -o "$T/trace" -p "$gateway" >/dev/null 2>"$T/strace.err" &
+	tracer=$!
+	wait_until '! grep -qs "^TracerPid:.0$" "/proc/$gateway"/task/*/status'
+	in_repo a "$@" >/dev/null
+	kill -INT "$tracer"
+	wait "$tracer" || true
+	: >"$T/requests"
+	sed -n 's/^[0-9]* *//; s/^\([a-z0-9_]*\)(.*/\1/p' "$T/trace" | grep -vx -e sched_yield -e select -e pselect6 \
+		-e futex -e fdatasync -e brk -e restart_syscall -e clock_nanosleep | sort | uniq -c | awk '{ print $2, $1 }' >"$T/calls"
+	costs "$gc_what at the gateway" '' "$gc_calls"
+}
+gateway_costs 'foreign write of 1 KiB' 'recvfrom=2 openat2=1 newfstatat=2 fstat=2 pwrite64=1 close=1 sendmsg=1' python3 -c "
+import os
+fd = os.open('../b/w', os.O_WRONLY)
+for i in range($n): os.pwrite(fd, b'x' * 1024, i * 1024)"
+gateway_costs 'foreign mkdir' 'recvfrom=2 openat2=1 fcntl=1 newfstatat=3 geteuid=1 setfsgid=2 setfsuid=2 mkdirat=1 pwrite64=1 close=1 sendmsg=1' \
+	python3 -c "
+import os
+for i in range($n): os.mkdir('../b/src/d%d' % i)"
+gateway_costs 'foreign unlink' 'recvfrom=2 openat=1 openat2=2 newfstatat=3 fstat=1 unlinkat=1 renameat=1 copy_file_range=1 ioctl=1 flistxattr=1 pwrite64=1 close=3 sendmsg=1' \
+	python3 -c "
+import os
+for i in range($n): open('$R/b/src/u%d' % i, 'w').write('x')
+for i in range($n): os.unlink('../b/src/u%d' % i)"
 stop_mount
