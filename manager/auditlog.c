@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,11 +16,12 @@
 
 #include "manager/base/cleanup.h"
 #include "manager/base/file.h"
+#include "manager/base/probe.h"
 
 #define AUDIT "audit"
 #define REFUSED "refused"
 
-enum { CHUNK = 64 << 10, RETRIES = 100 };
+enum { CHUNK = 64 << 10, RETRIES = 100, SETTLE_MS = 200 };
 
 /* One file of the log; seq UINT64_MAX is the one that is written to. */
 struct part {
@@ -189,6 +191,15 @@ static int new_log(struct auditlog **out, const char *stem, const char *state_di
 	}
 	*out = a;
 	return 0;
+}
+
+void auditlog_settle(const char *state_dir)
+{
+	char path[PATH_MAX], body[128];
+	int status = 0;
+	const struct probe p = {.unix_socket = path, .path = "/audit", .timeout_ms = SETTLE_MS};
+	if ((size_t)snprintf(path, sizeof(path), "%s/gateway.sock", state_dir) < sizeof(path))
+		(void)probe_get(&p, &status, body, sizeof(body));
 }
 
 int auditlog_open(struct auditlog **out, const char *state_dir, struct err *e)

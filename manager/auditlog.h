@@ -29,6 +29,10 @@ struct auditlog_line {
 	char file[AUDITLOG_FILE_MAX]; /* "audit.jsonl" */
 };
 
+/* For who shows the log: the gateway, when there is one, writes out what it has not yet written (GET /audit). At most
+ * 200 ms; no failure, for the log is then as it is. */
+void auditlog_settle(const char *state_dir);
+
 /* 0 also when there is no log (yet). The directory must exist. */
 int auditlog_open(struct auditlog **out, const char *state_dir, struct err *e);
 int auditlog_open_refused(struct auditlog **out, const char *state_dir, struct err *e);

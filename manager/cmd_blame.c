@@ -235,6 +235,7 @@ static int blame(const struct cmd_context *x, const char *what, bool json, struc
 	if (r)
 		return r;
 	b.rest = rest;
+	auditlog_settle(b.repo->state_dir);
 	r = auditlog_backwards(b.repo->state_dir, look, &b, NULL, e);
 	if (r == -ENOMEM)
 		err_errno(e, r, "reading the audit of %s", b.repo->name);

@@ -328,6 +328,8 @@ int logshow_open(struct logshow **out, const struct logshow_options *o, const st
 		s->repo = &repos[sh->n / 2];
 		s->refused = sh->n % 2;
 		s->show = sh;
+		if (!s->refused)
+			auditlog_settle(s->repo->state_dir);
 		int r = s->refused ? auditlog_open_refused(&s->log, s->repo->state_dir, e)
 				   : auditlog_open(&s->log, s->repo->state_dir, e);
 		if (r) {

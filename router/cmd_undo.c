@@ -97,6 +97,7 @@ static int open_kept(struct undo *u, struct err *e)
 
 static int load(struct undo *u, struct err *e)
 {
+	auditlog_settle(u->repo->state_dir);
 	int rc = auditlog_backwards(u->repo->state_dir, find, u, NULL, e);
 	if (rc < 0)
 		return rc;

@@ -304,6 +304,13 @@ struct gateway_engine *gateway_engine_free(struct gateway_engine *g)
 	return NULL;
 }
 
+int gateway_engine_settle(struct gateway_engine *g, uint64_t *seq, struct err *e)
+{
+	int r = close_pending(g, e);
+	*seq = gateway_audit_seq(g->audit);
+	return r;
+}
+
 uint64_t gateway_engine_epoch(const struct gateway_engine *g)
 {
 	return g->inflight.f->epoch;

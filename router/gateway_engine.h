@@ -12,7 +12,7 @@
  * can show in the tree up to 35 s before it does in the log.
  *
  * Consecutive writes wait in the pending record (gateway_record.h) until something else comes, a
- * release, or nothing for GATEWAY_ENGINE_COALESCE_MS.
+ * release, who reads the log (gateway_engine_settle()), or nothing for GATEWAY_ENGINE_COALESCE_MS.
  */
 #pragma once
 #include <stdint.h>
@@ -47,5 +47,8 @@ void gateway_engine_handle(struct gateway_engine *g, struct mutation *m, uint64_
 /* What is due at now_ms (CLOCK_MONOTONIC). Returns milliseconds until it wants to run again; -1: never
  * by itself. */
 int gateway_engine_tick(struct gateway_engine *g, uint64_t now_ms);
+
+/* Writes out the pending record. *seq: of the last record. 0 or negative errno with a sentence. */
+int gateway_engine_settle(struct gateway_engine *g, uint64_t *seq, struct err *e);
 
 uint64_t gateway_engine_epoch(const struct gateway_engine *g); /* the newest seen */

@@ -84,6 +84,19 @@ static enum MHD_Result reply_health(struct gateway_serve *s, struct MHD_Connecti
 	return reply(conn, MHD_HTTP_OK, jsonw_steal(&w));
 }
 
+static enum MHD_Result reply_audit(struct gateway_serve *s, struct MHD_Connection *conn)
+{
+	struct err e = ERR_INIT;
+	uint64_t seq = 0;
+	if (gateway_engine_settle(s->c.engine, &seq, &e) < 0)
+		return reply_error(conn, MHD_HTTP_SERVICE_UNAVAILABLE, e.text);
+	struct jsonw w = {0};
+	jsonw_open(&w, NULL);
+	jsonw_u64(&w, "seq", seq);
+	jsonw_close(&w);
+	return reply(conn, MHD_HTTP_OK, jsonw_steal(&w));
+}
+
 static const char *header(struct MHD_Connection *conn, const char *name)
 {
 	return MHD_lookup_connection_value(conn, MHD_HEADER_KIND, name);
@@ -173,15 +186,19 @@ static enum MHD_Result begin_local(struct gateway_serve *s, struct MHD_Connectio
 		return reply_error(conn, MHD_HTTP_FORBIDDEN,
 				   "this gateway serves its own user only");
 	}
-	bool health = strcmp(url, "/health") == 0;
-	if (!health && strcmp(url, "/mutations") != 0)
+	bool health = strcmp(url, "/health") == 0, audit = strcmp(url, "/audit") == 0;
+	if (!health && !audit && strcmp(url, "/mutations") != 0)
 		return reply_error(conn, MHD_HTTP_NOT_FOUND,
-				   "there is only GET /health and POST /mutations");
-	if (strcmp(method, health ? "GET" : "POST") != 0)
+				   "there is only GET /health, GET /audit and POST /mutations");
+	if (strcmp(method, health || audit ? "GET" : "POST") != 0)
 		return reply_error(conn, MHD_HTTP_METHOD_NOT_ALLOWED,
-				   health ? "/health takes GET" : "/mutations takes POST");
+				   health  ? "/health takes GET"
+				   : audit ? "/audit takes GET"
+					   : "/mutations takes POST");
 	if (health)
 		return reply_health(s, conn);
+	if (audit)
+		return reply_audit(s, conn);
 	unsigned status = begin_mutation(conn, rq, &e);
 	return status ? reply_error(conn, status, e.text) : MHD_YES;
 }

@@ -15,6 +15,7 @@ start_mount
 a=$(repo_id a)
 
 check in_repo a sh -c 'echo new >../b/created'
+eq "$(rrm log b --json | jq -r '.[].path')" created 'in the log, as soon as the call has returned'
 eq "$(cat "$R/b/created")" new 'a created file'
 check in_repo a sh -c 'echo over >../b/overwritten'
 eq "$(cat "$R/b/overwritten")" over 'an overwritten file'
