@@ -19,8 +19,8 @@
 #include "router/sessions.h"
 
 enum {
-	N_SHARDS = 16,
-	SHARD_MAX = 256, /* cached threads a shard */
+	N_SHARDS = 64,
+	SHARD_MAX = 64, /* cached threads a shard: next to none shares a bucket of its table */
 	RECHECK_MS = 5,
 	RESOLVE_MS = 1000, /* environment and comm may change with exec */
 	REFRESH_MS = 100,
@@ -268,19 +268,24 @@ static bool home_of_dir(struct identities *t, const char *cwd, char home[REPO_ID
 
 /* ---- reading a caller ---- */
 
-static const char *env_of(const struct chain *c, const char *name)
+enum env { ENV_SESSION, ENV_HOME, ENV_OPENCODE_PID, ENV_TURN, ENV_HOLDER, N_ENV };
+
+/* What the caller's environment says, NULL where it does not: in one walk, for it may be long. */
+static void env_read(const struct chain *c, const char *value[N_ENV])
 {
-	size_t len = strlen(name);
-	const char *p = c->environ, *end = p ? p + c->environ_len : NULL;
+	static const char *const names[] = {
+		"RRM_SESSION=", "RRM_HOME_REPO=", "OPENCODE_PID=", "RRM_TURN=", "RRM_TURN_HOLDER="};
+	const char *p = c->environ, *end = p ? p + c->environ_len : NULL, *stop;
 
-	while (p && p < end) {
-		size_t n = strnlen(p, (size_t)(end - p));
-
-		if (n > len && p[len] == '=' && memcmp(p, name, len) == 0 && p + n < end)
-			return p + len + 1;
-		p += n + 1;
+	memset(value, 0, N_ENV * sizeof(*value));
+	for (; p && p < end; p = stop + 1) {
+		stop = memchr(p, '\0', (size_t)(end - p));
+		if (!stop)
+			return; /* cut */
+		for (int i = 0; (*p == 'R' || *p == 'O') && i < N_ENV; i++)
+			if (!value[i] && strncmp(p, names[i], strlen(names[i])) == 0)
+				value[i] = p + strlen(names[i]);
 	}
-	return NULL;
 }
 
 /* Copies text that will stand in a JSON record: printable, cut to size. */
@@ -329,9 +334,10 @@ static bool rule_registered(struct identities *t, const struct chain *c, struct 
 	return false;
 }
 
-static bool rule_environment(struct identities *t, const struct chain *c, struct identity *who)
+static bool rule_environment(struct identities *t, const struct chain *c, const char *env[N_ENV],
+			     struct identity *who)
 {
-	const char *home = env_of(c, "RRM_HOME_REPO"), *pid = env_of(c, "OPENCODE_PID");
+	const char *home = env[ENV_HOME], *pid = env[ENV_OPENCODE_PID];
 
 	if (home && is_repo(t, home)) {
 		snprintf(who->home, sizeof(who->home), "%s", home);
@@ -413,7 +419,7 @@ static bool resolve(struct identities *t, struct known *k)
 	struct chain c = {.n = 0};
 	struct identity *who = &k->who;
 	struct proc_stat thread;
-	const char *session;
+	const char *env[N_ENV];
 
 	memset(who, 0, sizeof(*who));
 	if (t->world.tgid(t->world.arg, k->tid, &who->pid) < 0 ||
@@ -430,14 +436,14 @@ static bool resolve(struct identities *t, struct known *k)
 	k->start = thread.start;
 	who->start = c.procs[0].start;
 	memcpy(who->comm, c.procs[0].comm, sizeof(who->comm));
-	session = env_of(&c, "RRM_SESSION");
-	if (session)
-		copy_word(who->session, sizeof(who->session), session);
+	env_read(&c, env);
+	if (env[ENV_SESSION])
+		copy_word(who->session, sizeof(who->session), env[ENV_SESSION]);
 	who->named = who->session[0] != '\0';
-	if (!rule_registered(t, &c, who) && !rule_environment(t, &c, who) &&
+	if (!rule_registered(t, &c, who) && !rule_environment(t, &c, env, who) &&
 	    !rule_directory(t, &c, k->checked_ms, who, &k->anchor_cwd, &k->anchor_start))
 		rule_none(t, &c, who);
-	held_parse_list(env_of(&c, "RRM_TURN"), env_of(&c, "RRM_TURN_HOLDER"), &who->held);
+	held_parse_list(env[ENV_TURN], env[ENV_HOLDER], &who->held);
 	check_turns(t, who);
 	who->session_id = sessions_intern(t->sessions, who->home, who->session);
 	free(c.environ);

@@ -14,6 +14,7 @@ enum { KIN_MAX = 128, CWD_FRESH_MS = 5 };
 struct relative {
 	pid_t pid;
 	int handle;
+	uint64_t used; /* kin.uses when it was last part of a chain */
 	struct proc_stat st;
 	uint64_t cwd_ms; /* when cwd was read; 0: never */
 	int cwd_rc;
@@ -27,7 +28,8 @@ struct relative {
 struct kin {
 	const struct identity_world *world; /* borrowed */
 	pthread_mutex_t lock;
-	struct relative *table; /* protected by lock; the least used first */
+	struct relative *table; /* protected by lock */
+	uint64_t uses;          /* likewise */
 };
 
 int kin_new(struct kin **out, const struct identity_world *w)
@@ -97,11 +99,20 @@ static bool append_known(struct kin *k, struct chain *c)
 		c->n = 1;
 		return false;
 	}
-	for (unsigned i = n; i-- > 0;) { /* used last: at the end of the table */
-		HASH_DEL(k->table, found[i]);
-		HASH_ADD_INT(k->table, pid, found[i]);
-	}
+	k->uses++;
+	for (unsigned i = 0; i < n; i++)
+		found[i]->used = k->uses;
 	return true;
+}
+
+static struct relative *longest_unused_locked(struct kin *k)
+{
+	struct relative *r, *next, *oldest = k->table;
+
+	HASH_ITER (hh, k->table, r, next)
+		if (r->used < oldest->used)
+			oldest = r;
+	return oldest;
 }
 
 /* Takes handle over. */
@@ -119,9 +130,10 @@ static void remember(struct kin *k, const struct proc_stat *st, int handle)
 	LOCK_SCOPE(&k->lock);
 	old = find_locked(k, st->pid);
 	if (!old && HASH_COUNT(k->table) >= KIN_MAX)
-		old = k->table;
+		old = longest_unused_locked(k);
 	if (old)
 		forget_locked(k, old);
+	r->used = ++k->uses;
 	HASH_ADD_INT(k->table, pid, r);
 }
 

@@ -4,6 +4,7 @@
  */
 #include <err.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -108,6 +109,108 @@ static void read_plainly(pid_t pid)
 	}
 }
 
+/* DEPTH processes below one another in a directory; the last one makes the callers. */
+struct family {
+	pid_t top;
+	int ask, tell;
+};
+
+static void family_start(struct family *f, const char *dir)
+{
+	int ask[2], tell[2];
+
+	if (pipe2(ask, O_CLOEXEC) < 0 || pipe2(tell, O_CLOEXEC) < 0)
+		err(1, "pipe2");
+	f->top = fork();
+	if (f->top == 0) {
+		close(ask[1]);
+		if (chdir(dir) < 0)
+			_exit(1);
+		chain(DEPTH, ask[0], tell[1]);
+	}
+	close(ask[0]);
+	close(tell[1]);
+	f->ask = ask[1];
+	f->tell = tell[0];
+}
+
+static void family_end(struct family *f)
+{
+	close(f->ask);
+	close(f->tell);
+	waitpid(f->top, NULL, 0);
+}
+
+static void caller_end(const struct family *f)
+{
+	if (write(f->ask, "y", 1) != 1)
+		err(1, "the chain of processes ended");
+}
+
+/* How long the first look at a new process takes. ids NULL: the bare reading. */
+static double first_look(const struct family *f, struct identities *ids, enum identity_by by)
+{
+	pid_t pid = ask_for(f->ask, f->tell);
+	struct identity who;
+	double begun, took;
+
+	begun = now_us();
+	if (ids)
+		identity_of(ids, pid, clock_mono_ms(), &who);
+	else
+		read_plainly(pid);
+	took = now_us() - begun;
+	if (ids && who.by != by)
+		errx(1, "%d was identified by %d, not by %d", (int)pid, who.by, by);
+	caller_end(f);
+	return took;
+}
+
+static struct endpoint backend; /* what the registry says */
+
+static uint64_t bench_registry_stamp(void *arg, const struct repo *r)
+{
+	return 1;
+}
+
+static int bench_registry(void *arg, const struct repo *r, struct endpoint *ep)
+{
+	*ep = backend;
+	return 0;
+}
+
+/* Each kind after another, so that what else the machine does meets all of them. */
+static void measure_first_looks(struct identities *ids, const struct family f[3], const char *dir)
+{
+	static double plain[CALLERS], tool[CALLERS], shell[CALLERS], none[CALLERS], rare[CALLERS],
+		rare_plain[CALLERS], fresh[CALLERS];
+
+	for (int i = 0; i < CALLERS; i++) {
+		plain[i] = first_look(&f[2], NULL, IDENTITY_BY_NOTHING);
+		tool[i] = first_look(&f[0], ids, IDENTITY_BY_BACKEND);
+		shell[i] = first_look(&f[1], ids, IDENTITY_BY_DIRECTORY);
+		none[i] = first_look(&f[2], ids, IDENTITY_BY_NOTHING);
+	}
+	for (int i = 0; i < CALLERS; i++) {
+		struct family new;
+
+		usleep(6000); /* longer than directories are believed */
+		rare_plain[i] = first_look(&f[2], NULL, IDENTITY_BY_NOTHING);
+		usleep(6000);
+		rare[i] = first_look(&f[1], ids, IDENTITY_BY_DIRECTORY);
+		family_start(&new, dir);
+		fresh[i] = first_look(&new, ids, IDENTITY_BY_DIRECTORY);
+		family_end(&new);
+	}
+	show("to compare: stat and environ in its /proc, bare", plain, "");
+	show("first look, parents known, of a backend's tool", tool, "goal 30");
+	show("first look, parents known, in a shell at home", shell, "goal 30");
+	show("first look, parents known, no home", none, "");
+	show("6 ms after the one before: bare", rare_plain, "");
+	show("  the first look of one in a shell at home", rare, "");
+	show("first look, 10 parents as new as it", fresh, "");
+}
+
 static void measure_identity(const char *dir)
 {
 	struct config c = {.base = strdup(dir)};
@@ -115,54 +218,39 @@ static void measure_identity(const char *dir)
 	struct identity_world w;
 	struct identities *ids = NULL;
 	struct sessions *s = NULL;
+	struct family f[3];
+	struct proc_stat top;
 	struct identity who;
-	static double first[CALLERS], rare[CALLERS], plain[CALLERS];
-	int ask[2], tell[2];
+	char home[PATH_MAX];
 	double begun;
-	pid_t pid, top;
+	pid_t pid;
 
 	r.root = strdup(dir), r.name = strdup("bench"), r.state_dir = strdup(dir),
 	r.added = strdup("");
+	snprintf(home, sizeof(home), "%s/bench", dir);
 	identity_world(&w, &c);
-	if (pipe(ask) < 0 || pipe(tell) < 0 || sessions_new(&s) < 0 ||
-	    identities_new(&ids, &w, "/nowhere", s) < 0 || identities_add_repo(ids, &r) < 0)
+	w.registry_stamp = bench_registry_stamp;
+	w.registry = bench_registry;
+	if (mkdir(home, 0700) < 0 || sessions_new(&s) < 0 || identities_new(&ids, &w, dir, s) < 0)
 		errx(1, "no identities");
-	top = fork();
-	if (top == 0) {
-		close(ask[1]);
-		chain(DEPTH, ask[0], tell[1]);
-	}
-	for (int i = 0; i < 2 * CALLERS; i++) {
-		double *out = i < CALLERS ? first : rare;
-
-		pid = ask_for(ask[1], tell[0]);
-		if (i >= CALLERS)
-			usleep(6000); /* longer than directories are believed */
-		begun = now_us();
-		identity_of(ids, pid, clock_mono_ms(), &who);
-		out[i % CALLERS] = now_us() - begun;
-		if (write(ask[1], "y", 1) != 1)
-			err(1, "the chain of processes ended");
-	}
-	for (int i = 0; i < CALLERS; i++) {
-		pid = ask_for(ask[1], tell[0]);
-		begun = now_us();
-		read_plainly(pid);
-		plain[i] = now_us() - begun;
-		if (write(ask[1], "y", 1) != 1)
-			err(1, "the chain of processes ended");
-	}
-	pid = ask_for(ask[1], tell[0]);
-	show("to compare: stat and environ in its /proc, bare", plain, "");
-	show("identity, a process seen first, 10 deep", first, "goal 30");
-	show("  6 ms after the one before", rare, "");
+	family_start(&f[0], home);
+	family_start(&f[1], home);
+	family_start(&f[2], "/");
+	if (proc_stat(f[0].top, &top) < 0)
+		errx(1, "no backend");
+	backend = (struct endpoint){.pid = f[0].top, .start_time = top.start};
+	if (identities_add_repo(ids, &r) < 0)
+		errx(1, "no repository");
+	measure_first_looks(ids, f, home);
+	pid = ask_for(f[1].ask, f[1].tell);
 	begun = now_us();
 	for (int i = 0; i < AGAIN; i++)
 		identity_of(ids, pid, clock_mono_ms(), &who);
 	printf("%-46s average %.3f us  goal < 1\n", "identity, a process seen before",
 	       (now_us() - begun) / AGAIN);
-	close(ask[1]);
-	waitpid(top, NULL, 0);
+	caller_end(&f[1]);
+	for (int i = 3; i-- > 0;) /* the later ones have the pipes of those before them */
+		family_end(&f[i]);
 	identities_free(ids);
 	sessions_free(s);
 	repo_deinit(&r);
