@@ -93,6 +93,7 @@ costs 'foreign write of 1 KiB' 'WRITE=1' 'statx=1'
 # gateway_costs WHAT 'CALLS' CMD...: as costs, all system calls of b's gateway but those that depend on time (it looks
 # for more before it sleeps).
 gateway=$(jq .pid "$(state_dir b)/registry.json")
+# Waiting and memory are not counted: how often depends on the machine and on the sanitizer.
 gateway_costs() {
 	gc_what=$1
 	gc_calls=$2
@@ -106,7 +107,8 @@ gateway_costs() {
 	wait "$tracer" || true
 	: >"$T/requests"
 	sed -n 's/^[0-9]* *//; s/^\([a-z0-9_]*\)(.*/\1/p' "$T/trace" | grep -vx -e sched_yield -e select -e pselect6 \
-		-e futex -e fdatasync -e brk -e restart_syscall -e clock_nanosleep | sort | uniq -c | awk '{ print $2, $1 }' >"$T/calls"
+		-e futex -e fdatasync -e brk -e mmap -e munmap -e madvise -e restart_syscall -e clock_nanosleep |
+		sort | uniq -c | awk '{ print $2, $1 }' >"$T/calls"
 	costs "$gc_what at the gateway" '' "$gc_calls"
 }
 gateway_costs 'foreign write of 1 KiB' 'recvfrom=2 openat2=1 newfstatat=2 fstat=2 pwrite64=1 close=1 sendmsg=1' python3 -c "
