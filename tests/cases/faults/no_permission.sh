@@ -22,6 +22,7 @@ for who in a b; do
 done
 eq "$(cat "$R/b/shut/f")" kept 'the file'
 chmod 755 "$R/b/shut"
+wait_until '[ -w "$M/b/shut" ]' # a change outside is seen within 10 ms
 check in_repo a sh -c 'echo x >../b/shut/new'
 check rrm stop b >/dev/null
 check rrm log b --verify >/dev/null
