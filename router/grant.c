@@ -144,10 +144,13 @@ int grant_epoch_locked(struct router_repo *rr, const struct router_ticket *t, ui
 	if (t->borrowed)
 		return borrowed_epoch_locked(rr, &t->pass, epoch);
 	if (!rr->epoch || rr->epoch_generation != rr->turn.generation) {
-		/* In flight, so the turn cannot change hands while the lock is dropped. */
-		rc = count_locked(rr, false, &rr->epoch);
+		uint64_t next = 0; /* others read rr->epoch while the lock is dropped */
+
+		/* In flight, so the turn cannot change hands meanwhile. */
+		rc = count_locked(rr, false, &next);
 		if (rc < 0)
 			return rc;
+		rr->epoch = next;
 		rr->epoch_generation = rr->turn.generation;
 	}
 	*epoch = rr->epoch;
