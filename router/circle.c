@@ -19,13 +19,20 @@
 #include "manager/base/proc.h"
 #include "router/inner.h"
 
+static uint64_t due_ms(const struct router_ticket *t)
+{
+	uint64_t waited = t->rq.since_ms + ROUTER_CIRCLE_MS;
+
+	return t->look_ms > waited ? t->look_ms : waited;
+}
+
 static bool is_due(const struct router_repo *rr, const struct router_ticket *t, uint64_t now_ms)
 {
 	if (!t->pass.in_turn && !t->behind.pid)
 		return false;
 	if (t->looked)
 		return t->looked_version != atomic_load(&rr->branch.version);
-	return now_ms >= t->rq.since_ms + ROUTER_CIRCLE_MS;
+	return now_ms >= due_ms(t);
 }
 
 /* One that waits for a backend again waits for no turn. */
@@ -124,7 +131,7 @@ static void look_locked(struct router_repo *rr, struct router_ticket *t)
 	pthread_mutex_unlock(&rr->lock);
 	rc = fill(rr, &a, serial, &behind, c, &lent);
 	if (rc == 0 && !lent.pid)
-		rc = c->above.n ? standoff_claim(base, c, &e) : -ENOENT;
+		rc = c->above.n ? standoff_claim(base, c, STANDOFF_SOON_MS, &e) : -ENOENT;
 	pthread_mutex_lock(&rr->lock);
 	t = in_line_locked(rr, serial, 0);
 	if (rc == 0 && t && !lent.pid) {
@@ -134,6 +141,10 @@ static void look_locked(struct router_repo *rr, struct router_ticket *t)
 	}
 	if (rc == 0 && t)
 		lend_locked(rr, t, &lent);
+	if (rc == -EAGAIN && t) { /* others were at the file */
+		t->looked = false;
+		t->look_ms = clock_mono_ms() + ROUTER_CIRCLE_MS;
+	}
 	if (rc == -EDEADLK && t) {
 		submit_take_out_locked(rr, t);
 		submit_fail_locked(rr, t, -EDEADLK, &e);
@@ -287,8 +298,8 @@ uint64_t circle_due_locked(const struct router_repo *rr)
 	{
 		const struct router_ticket *t = ticket_of(rq);
 
-		if (t->pass.in_turn && !t->looked && t->rq.since_ms + ROUTER_CIRCLE_MS < at)
-			at = t->rq.since_ms + ROUTER_CIRCLE_MS;
+		if ((t->pass.in_turn || t->behind.pid) && !t->looked && due_ms(t) < at)
+			at = due_ms(t);
 	}
 	return at;
 }

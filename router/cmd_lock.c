@@ -65,8 +65,10 @@ static void watch(const struct cmd_context *x, struct oneshot_turn *t, struct st
 	}
 	settled = now.call && now.call == seen->call;
 	if (settled ? said->call != now.call : said->call && said->call != now.call) {
-		*said = settled ? now : (struct stuck){.n = 0};
-		oneshot_turn_stuck(t, said);
+		const struct stuck say = settled ? now : (struct stuck){.n = 0};
+
+		if (oneshot_turn_stuck(t, &say) == 0) /* else at the next look */
+			*said = say;
 	}
 	*seen = now;
 }

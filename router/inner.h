@@ -104,6 +104,7 @@ struct router_ticket {
 	struct claim *claim; /* owned; turns.json says that it waits */
 	bool looked;         /* whether that is part of a circle, */
 	uint64_t looked_version; /* with that branch */
+	uint64_t look_ms;        /* not before; 0: at once when it is due */
 	bool interrupted;        /* its deadline is for EINTR */
 	unsigned attempts, late;
 	uint64_t submitted_us, give_up_ms;

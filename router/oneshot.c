@@ -121,7 +121,7 @@ static int wait_in_line(struct oneshot_turn *t, const char *branch, uint32_t tim
 	show(t, false);
 	if (t->held.n) {
 		t->claim.waits = true;
-		rc = standoff_claim(t->want.config->base, &t->claim, e);
+		rc = standoff_claim(t->want.config->base, &t->claim, STANDOFF_PATIENT_MS, e);
 		if (rc == -EDEADLK)
 			return rc;
 		t->claimed = rc == 0;
@@ -151,6 +151,14 @@ static int wait_for_lock(struct oneshot_turn *t, struct err *e)
 	return 0;
 }
 
+static int claim(struct oneshot_turn *t, unsigned patience_ms)
+{
+	int rc = standoff_claim(t->want.config->base, &t->claim, patience_ms, NULL);
+
+	t->claimed = t->claimed || rc == 0;
+	return rc;
+}
+
 /* What is ours now: for those below us, and for whoever would wait for us for ever. */
 static int have(struct oneshot_turn *t, struct err *e)
 {
@@ -165,8 +173,7 @@ static int have(struct oneshot_turn *t, struct err *e)
 	if (!held_push(&t->held, &t->claim.turn))
 		return err_set(e, -EMLINK, "more than %d write turns inside one another", HELD_MAX);
 	t->claim.waits = false;
-	if (standoff_claim(t->want.config->base, &t->claim, NULL) == 0)
-		t->claimed = true;
+	claim(t, STANDOFF_PATIENT_MS);
 	return 0;
 }
 
@@ -243,15 +250,17 @@ struct oneshot_turn *oneshot_turn_give(struct oneshot_turn *t)
 	return NULL;
 }
 
-bool oneshot_turn_wanted(const struct oneshot_turn *t)
+bool oneshot_turn_wanted(struct oneshot_turn *t)
 {
-	return t->claimed && t->lock && turnlock_wanted(t->lock);
+	if (!t->lock || !turnlock_wanted(t->lock))
+		return false;
+	return t->claimed || claim(t, STANDOFF_SOON_MS) == 0;
 }
 
-void oneshot_turn_stuck(struct oneshot_turn *t, const struct stuck *s)
+int oneshot_turn_stuck(struct oneshot_turn *t, const struct stuck *s)
 {
 	t->claim.stuck = *s;
-	standoff_claim(t->want.config->base, &t->claim, NULL);
+	return claim(t, STANDOFF_SOON_MS);
 }
 
 const struct held_list *oneshot_turn_held(const struct oneshot_turn *t)

@@ -38,9 +38,9 @@ struct oneshot_want {
 int oneshot_turn_take(struct oneshot_turn **out, const struct oneshot_want *w, struct err *e);
 struct oneshot_turn *oneshot_turn_give(struct oneshot_turn *t); /* NULL is fine; returns NULL */
 /* Another process waits for it. */
-bool oneshot_turn_wanted(const struct oneshot_turn *t);
+bool oneshot_turn_wanted(struct oneshot_turn *t);
 /* What we run is stuck there (stuck.h), or is not any more: for those who wait. */
-void oneshot_turn_stuck(struct oneshot_turn *t, const struct stuck *s);
+int oneshot_turn_stuck(struct oneshot_turn *t, const struct stuck *s);
 /* The turns that what we run works under, this one first. */
 const struct held_list *oneshot_turn_held(const struct oneshot_turn *t);
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "manager/base/cleanup.h"
+#include "manager/base/clock.h"
 #include "manager/base/file.h"
 #include "manager/base/json.h"
 #include "manager/base/path.h"
@@ -19,8 +20,6 @@
 enum {
 	CLAIMS_MAX = 500,
 	FILE_BYTES_MAX = 4 << 20,
-	CLAIM_TRIES = 100, /* of a millisecond each: the file is locked for less */
-	DROP_TRIES = 2000,
 	LINKS_MAX = 8, /* told in a sentence */
 };
 
@@ -221,15 +220,16 @@ static bool from_json(const cJSON *j, struct claim *c)
 	return proc_alive(c->turn.pid, c->turn.start);
 }
 
-static int lock_base(int dir, int tries)
+static int lock_base(int dir, unsigned patience_ms)
 {
+	const uint64_t end = clock_mono_ms() + patience_ms;
 	int fd = openat(dir, "turns.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600), rc;
 
 	if (fd < 0)
 		return -errno;
 	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
 		rc = -errno;
-		if ((rc != -EWOULDBLOCK && rc != -EINTR) || --tries <= 0) {
+		if ((rc != -EWOULDBLOCK && rc != -EINTR) || clock_mono_ms() >= end) {
 			close(fd);
 			return rc;
 		}
@@ -243,13 +243,17 @@ static int load(int dir, const struct claim *c, struct claim **all, size_t *n)
 {
 	CLEANUP(json_deletep) cJSON *j = NULL;
 	const cJSON *item;
+	int rc;
 
 	*n = 0;
 	*all = calloc(CLAIMS_MAX, sizeof(**all));
 	if (!*all)
 		return -ENOMEM;
-	if (json_read_file(dir, "turns.json", FILE_BYTES_MAX, &j, NULL) < 0)
+	rc = json_read_file(dir, "turns.json", FILE_BYTES_MAX, &j, NULL);
+	if (rc == -ENOENT || rc == -EINVAL)
 		return 0; /* none yet, or damaged: it is made anew */
+	if (rc < 0)
+		return rc;
 	cJSON_ArrayForEach (item, j)
 		if (*n < CLAIMS_MAX && from_json(item, &(*all)[*n]) &&
 		    !(c && is_same(&(*all)[*n], c)))
@@ -282,11 +286,12 @@ static int store(int dir, const struct claim *all, size_t n, const struct claim 
 	return rc == 0 && renameat(dir, "turns.json.new", dir, "turns.json") < 0 ? -errno : rc;
 }
 
-static int update(const char *base, const struct claim *c, bool add, struct err *e)
+static int update(const char *base, const struct claim *c, bool add, unsigned patience_ms,
+		  struct err *e)
 {
 	CLEANUP(closep) int dir = open(base, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	CLEANUP(closep)
-	int lock = dir < 0 ? -errno : lock_base(dir, add ? CLAIM_TRIES : DROP_TRIES);
+	int lock = dir < 0 ? -errno : lock_base(dir, patience_ms);
 	CLEANUP(freep) struct claim *all = NULL;
 	const struct claim *path[2 * LINKS_MAX];
 	size_t n, len;
@@ -310,14 +315,14 @@ static int update(const char *base, const struct claim *c, bool add, struct err 
 	return store(dir, all, n, add ? c : NULL);
 }
 
-int standoff_claim(const char *base, const struct claim *c, struct err *e)
+int standoff_claim(const char *base, const struct claim *c, unsigned patience_ms, struct err *e)
 {
-	return update(base, c, true, e);
+	return update(base, c, true, patience_ms, e);
 }
 
 int standoff_drop(const char *base, const struct claim *c)
 {
-	return update(base, c, false, NULL);
+	return update(base, c, false, STANDOFF_PATIENT_MS, NULL);
 }
 
 uint64_t standoff_stamp(const char *base)

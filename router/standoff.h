@@ -22,6 +22,8 @@
 #include "router/stuck.h"
 
 enum { STANDOFF_NAME_MAX = 64 };
+/* For standoff_claim(): of one with nothing else to do, and of one that others wait for. */
+enum { STANDOFF_PATIENT_MS = 2000, STANDOFF_SOON_MS = 20 };
 
 struct claim {
 	bool waits;
@@ -49,8 +51,9 @@ void standoff_describe(const struct claim *mine, const struct claim *const *path
 		       char *buf, size_t size);
 
 /* Adds c, or puts it in the place of that of the same process and serial. A wait that closes a circle is
- * not added: -EDEADLK with a sentence. Other errors: no claim was made. */
-int standoff_claim(const char *base, const struct claim *c, struct err *e);
+ * not added: -EDEADLK with a sentence. Other errors: no claim was made; -EAGAIN: others were at the file for all of
+ * patience_ms, so it is to be tried again. */
+int standoff_claim(const char *base, const struct claim *c, unsigned patience_ms, struct err *e);
 int standoff_drop(const char *base, const struct claim *c);
 
 /* Changes with the file; 0 when there is none. */

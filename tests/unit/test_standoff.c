@@ -159,14 +159,15 @@ static void the_last_of_a_circle_is_told_and_makes_no_claim(void **state)
 	second = waits("a", 1, &b, NULL);
 	by(&first, getpid(), 3);
 	by(&second, getpid(), 4);
-	assert_int_equal(standoff_claim(t->path, &a, &e), 0);
-	assert_int_equal(standoff_claim(t->path, &b, &e), 0);
-	assert_int_equal(standoff_claim(t->path, &first, &e), 0);
-	assert_int_equal(standoff_claim(t->path, &second, &e), -EDEADLK);
+	assert_int_equal(standoff_claim(t->path, &a, 100, &e), 0);
+	assert_int_equal(standoff_claim(t->path, &b, 100, &e), 0);
+	assert_int_equal(standoff_claim(t->path, &first, 100, &e), 0);
+	assert_int_equal(standoff_claim(t->path, &second, 100, &e), -EDEADLK);
 	assert_non_null(strstr(e.text, "would never come"));
-	assert_int_equal(standoff_claim(t->path, &first, &e), 0); /* again: it is there already */
+	assert_int_equal(standoff_claim(t->path, &first, 100, &e),
+			 0); /* again: it is there already */
 	assert_int_equal(standoff_drop(t->path, &first), 0);
-	assert_int_equal(standoff_claim(t->path, &second, &e), 0);
+	assert_int_equal(standoff_claim(t->path, &second, 100, &e), 0);
 	assert_int_equal(standoff_drop(t->path, &second), 0);
 	assert_int_equal(standoff_drop(t->path, &a), 0);
 	assert_int_equal(standoff_drop(t->path, &b), 0);
@@ -189,13 +190,13 @@ static void the_dead_are_in_no_circle(void **state)
 	second = waits("a", 1, &b, NULL);
 	by(&first, child, 1);
 	by(&second, getpid(), 4);
-	assert_int_equal(standoff_claim(t->path, &a, NULL), 0);
-	assert_int_equal(standoff_claim(t->path, &b, NULL), 0);
-	assert_int_equal(standoff_claim(t->path, &first, NULL), 0);
-	assert_int_equal(standoff_claim(t->path, &second, NULL), -EDEADLK);
+	assert_int_equal(standoff_claim(t->path, &a, 100, NULL), 0);
+	assert_int_equal(standoff_claim(t->path, &b, 100, NULL), 0);
+	assert_int_equal(standoff_claim(t->path, &first, 100, NULL), 0);
+	assert_int_equal(standoff_claim(t->path, &second, 100, NULL), -EDEADLK);
 	kill(child, SIGKILL);
 	waitpid(child, NULL, 0);
-	assert_int_equal(standoff_claim(t->path, &second, NULL), 0);
+	assert_int_equal(standoff_claim(t->path, &second, 100, NULL), 0);
 }
 
 static void a_damaged_file_is_no_circle(void **state)
@@ -210,7 +211,7 @@ static void a_damaged_file_is_no_circle(void **state)
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
 		assert_int_equal(
 			file_replace(t->dir, "turns.json", texts[i], strlen(texts[i]), 0600), 0);
-		assert_int_equal(standoff_claim(t->path, &mine, NULL), 0);
+		assert_int_equal(standoff_claim(t->path, &mine, 100, NULL), 0);
 	}
 }
 
