@@ -452,6 +452,8 @@ static bool step_locked(struct router_repo *rr, uint64_t version, uint64_t now, 
 	if (!turn_peek(&rr->turn, now))
 		return false;
 	if (!grant_ready_locked(rr, version, true, now)) {
+		if (rr->urgent)
+			return true; /* it came while the lock was dropped, and needs no turn */
 		/* Whoever has the lock busy, waits for it, is in flight, or gives it back wakes us. */
 		*again_ms = TURN_NO_DEADLINE;
 		if (!rr->lock_busy && !rr->awaiting && !rr->turn.in_flight && !rr->giving_way)

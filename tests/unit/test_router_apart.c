@@ -292,6 +292,89 @@ static void whose_explicit_turn_is_gone_waits_for_one_of_its_own(void **state)
 	turnlock_close(other);
 }
 
+struct lent {
+	struct router_pass pass;
+	struct call call;
+};
+
+static void *submit_lent(void *arg)
+{
+	struct lent *l = arg;
+	struct mutation *m = mutation_new(MUTATION_MKDIR);
+
+	m->path = strdup("d");
+	assert_int_equal(router_submit(r, &l->pass, m, done, &l->call, NULL), 0);
+	return NULL;
+}
+
+static bool holds(const void *what)
+{
+	LOCK_SCOPE(&web->lock);
+	return what == &web->lock_busy ? web->lock_busy : web->urgent != NULL;
+}
+
+static bool within_a_moment(const void *what)
+{
+	for (int i = 0; i < 200 && !holds(what); i++)
+		usleep(1000);
+	return holds(what);
+}
+
+/*
+ * What goes in an explicit turn comes while our own thread tries for the lock, held up there as long as this one has
+ * branch.lock. False: it was held up elsewhere, where that lock is needed too.
+ */
+static bool come_in_between(struct lent *first, struct lent *second, struct call *waits)
+{
+	bool between;
+	pthread_t t;
+
+	set(&send_blocked, true);
+	submit_lent(first);
+	await(&in_send);
+	submit(session("api-2", "s3"), "e", waits, NULL);
+	pthread_mutex_lock(&web->branch.lock);
+	atomic_store(&web->branch.looked_ms, clock_mono_ms());
+	set(&send_blocked, false);
+	between = within_a_moment(&web->lock_busy);
+	atomic_store(&web->branch.looked_ms, clock_mono_ms());
+	assert_int_equal(pthread_create(&t, NULL, submit_lent, second), 0);
+	between = between && within_a_moment(&web->urgent);
+	pthread_mutex_unlock(&web->branch.lock);
+	pthread_join(t, NULL);
+	return between;
+}
+
+static void who_tries_for_the_lock_forgets_nobody(void **state)
+{
+	struct turnlock *other;
+	bool between = false;
+
+	/* Then it would look again in any case. */
+	r->hooks.idle_ms = web->turn.timeout_ms = 60000;
+	assert_int_equal(turnlock_open(&other, router_repo_info(web)->state_dir, NULL), 0);
+	for (int i = 0; i < 100 && !between; i++) {
+		struct lent lent[2] = {{.call = {.over = false}}, {.call = {.over = false}}};
+		struct call waits = {.over = false};
+
+		while (turnlock_try(other, "main", false) != 0)
+			usleep(1000);
+		for (int k = 0; k < 2; k++) {
+			assert_int_equal(begin(session("api-2", "s2"), &lent[k].pass),
+					 ROUTER_FOREIGN);
+			lend(&lent[k].pass, 0);
+		}
+		between = come_in_between(&lent[0], &lent[1], &waits);
+		for (int ms = 0; ms < 20000 && !is_over(&lent[1].call); ms++)
+			usleep(1000);
+		assert_true(is_over(&lent[0].call) && is_over(&lent[1].call));
+		turnlock_release(other);
+		await(&waits.over);
+	}
+	assert_true(between);
+	turnlock_close(other);
+}
+
 static void home_changes_are_logged(void **state)
 {
 	struct router_pass pass;
@@ -495,6 +578,7 @@ int main(void)
 		T(what_rrm_lock_runs_needs_no_turn_of_its_own),
 		T(a_change_under_a_turn_is_in_its_epoch_or_the_newest),
 		T(whose_explicit_turn_is_gone_waits_for_one_of_its_own),
+		T(who_tries_for_the_lock_forgets_nobody),
 		T(home_changes_are_logged),
 		T(an_endpoint_is_ensured_and_told),
 		T(ending_answers_everything_that_waits),
