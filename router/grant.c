@@ -105,9 +105,11 @@ void grant_release_locked(struct router_repo *rr)
 	grant_unbusy_locked(rr);
 }
 
-/* (drops) The submit thread alone calls this, and may while another one waits for rr->file. renew: see
- * turnlock_renew_epoch(). */
-static int count_locked(struct router_repo *rr, bool renew, uint64_t *epoch)
+enum count { COUNT_NEXT, COUNT_TRY, COUNT_RENEW };
+
+/* (drops) The submit thread alone calls this, or who has rr->taking, and may while another one waits for rr->file. how:
+ * as turnlock.h has them. */
+static int count_locked(struct router_repo *rr, enum count how, uint64_t *epoch)
 {
 	int rc = 0;
 
@@ -115,8 +117,9 @@ static int count_locked(struct router_repo *rr, bool renew, uint64_t *epoch)
 	if (!rr->counter)
 		rc = turnlock_open(&rr->counter, rr->info.state_dir, NULL);
 	if (rc == 0)
-		rc = renew ? turnlock_renew_epoch(rr->counter, epoch)
-			   : turnlock_next_epoch(rr->counter, epoch);
+		rc = how == COUNT_RENEW ? turnlock_renew_epoch(rr->counter, epoch)
+		     : how == COUNT_TRY ? turnlock_try_epoch(rr->counter, epoch)
+					: turnlock_next_epoch(rr->counter, epoch);
 	pthread_mutex_lock(&rr->lock);
 	return rc;
 }
@@ -129,7 +132,7 @@ static int borrowed_epoch_locked(struct router_repo *rr, const struct router_pas
 	if (!proc_alive(p->holder_pid, p->holder_start))
 		return -ESTALE;
 	*epoch = rr->borrowed_from == p->epoch ? rr->borrowed_epoch : p->epoch;
-	rc = count_locked(rr, true, epoch);
+	rc = count_locked(rr, COUNT_RENEW, epoch);
 	if (rc == 0) {
 		rr->borrowed_from = p->epoch;
 		rr->borrowed_epoch = *epoch;
@@ -137,7 +140,8 @@ static int borrowed_epoch_locked(struct router_repo *rr, const struct router_pas
 	return rc;
 }
 
-int grant_epoch_locked(struct router_repo *rr, const struct router_ticket *t, uint64_t *epoch)
+int grant_epoch_locked(struct router_repo *rr, const struct router_ticket *t, bool wait,
+		       uint64_t *epoch)
 {
 	int rc;
 
@@ -147,7 +151,7 @@ int grant_epoch_locked(struct router_repo *rr, const struct router_ticket *t, ui
 		uint64_t next = 0; /* others read rr->epoch while the lock is dropped */
 
 		/* In flight, so the turn cannot change hands meanwhile. */
-		rc = count_locked(rr, false, &next);
+		rc = count_locked(rr, wait ? COUNT_NEXT : COUNT_TRY, &next);
 		if (rc < 0)
 			return rc;
 		rr->epoch = next;
@@ -161,7 +165,7 @@ bool grant_outrun_locked(struct router_repo *rr)
 {
 	uint64_t epoch = rr->epoch;
 
-	if (count_locked(rr, true, &epoch) < 0 || epoch == rr->epoch)
+	if (count_locked(rr, COUNT_RENEW, &epoch) < 0 || epoch == rr->epoch)
 		return false;
 	rr->epoch = 0;
 	return true;

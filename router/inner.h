@@ -171,6 +171,7 @@ struct router_repo {
 	struct client *client; /* of the submit thread; while that sleeps, of who has the lock */
 	struct router_ticket *wire; /* sent with client by another thread: its answer is to come */
 	bool client_stale;
+	bool taking; /* another thread takes the turn for what it sends: client and counter are its */
 	struct thread submit, keeper, await;
 
 	/* The keeper's: writer.json */
@@ -212,8 +213,9 @@ void grant_taken_locked(struct router_repo *rr, uint64_t version, const char *na
 /* lock_busy is over: wakes those who found it so. */
 void grant_unbusy_locked(struct router_repo *rr);
 /* (drops) The epoch of the turn that t's mutation is part of; 0 or negative errno, -ESTALE when the holder
- * of the explicit turn that it goes in is no more. */
-int grant_epoch_locked(struct router_repo *rr, const struct router_ticket *t, uint64_t *epoch);
+ * of the explicit turn that it goes in is no more, -EAGAIN without wait when another process counts just now. */
+int grant_epoch_locked(struct router_repo *rr, const struct router_ticket *t, bool wait,
+		       uint64_t *epoch);
 /* (drops) True when others have counted since: the present turn counts anew before it goes on. */
 bool grant_outrun_locked(struct router_repo *rr);
 /* Something of the holder has begun: remembers it for writer.json. path: NULL when it is not known yet. */
@@ -268,8 +270,9 @@ int keeper_start_locked(struct router_repo *rr);
 void keeper_drain(struct router_repo *rr);
 
 /*
- * Sends t at once on the calling thread, which then does not wake the submit thread: the answer does. False: it has to
- * wait, or something is to be done first that may take long. version: of branch_poll() just now.
+ * (drops) Takes the turn, when it is free, and sends t at once on the calling thread, which then does not wake the submit
+ * thread: the answer does. False: it has to wait, or something is to be done first that may take long. version: of
+ * branch_poll() just now.
  */
 bool submit_now_locked(struct router_repo *rr, struct router_ticket *t, uint64_t version);
 /* Puts t where it has to wait: for the backend, in line, or in front. */

@@ -262,7 +262,7 @@ static int send_locked(struct router_repo *rr, struct router_ticket *t, struct m
 		       struct err *e)
 {
 	uint64_t epoch = 0;
-	int rc = grant_epoch_locked(rr, t, &epoch);
+	int rc = grant_epoch_locked(rr, t, true, &epoch);
 	bool stale = rr->client_stale;
 
 	if (rc == -ESTALE)
@@ -376,35 +376,53 @@ static void finish_wire_locked(struct router_repo *rr)
 	answered_locked(rr, t, rc, &a, &e);
 }
 
-/* Everything that a change in flight needs is there, and nobody is before it. */
-static bool may_go_now(const struct router_repo *rr, const struct router_ticket *t,
-		       uint64_t version)
+/* Everything that a change in flight needs but its turn is there, nobody is before it, and the submit thread sleeps. */
+static bool may_go_now(const struct router_repo *rr, const struct router_ticket *t)
 {
 	enum { SMALL = 64 * 1024 }; /* a socket takes that at once */
 
 	return t->kind == TICKET_MUTATION && t->m && !t->borrowed && t->m->data_len <= SMALL &&
 	       rr->backend_good && !rr->client_stale && !rr->needing && !rr->urgent && !rr->wire &&
-	       !rr->turn.queue && rr->turn.held && rr->turn.holder == t->pass.session &&
-	       rr->lock_held && rr->branch_version == version && !rr->giving_way && rr->epoch &&
-	       rr->epoch_generation == rr->turn.generation && rr->submit.bell >= 0 &&
-	       rr->submit.wake_at && rr->client && client_fd(rr->client) >= 0;
+	       !rr->taking && !rr->turn.queue && rr->submit.bell >= 0 && rr->submit.wake_at &&
+	       rr->client && client_fd(rr->client) >= 0;
+}
+
+/* (drops) True: t is in flight. What the submit thread alone uses is the caller's until it sets rr->wire or lets go. */
+static bool begin_turn_locked(struct router_repo *rr, struct router_ticket *t, uint64_t version)
+{
+	uint64_t now = clock_mono_ms();
+
+	if (!may_go_now(rr, t) || !turn_would(&rr->turn, t->pass.session, now) ||
+	    !grant_ready_locked(rr, version, false, now) || !may_go_now(rr, t) ||
+	    !turn_would(&rr->turn, t->pass.session, now))
+		return false;
+	t->serial = atomic_fetch_add(&rr->router->serials, 1) + 1;
+	turn_push(&rr->turn, &t->rq, t->pass.session, now);
+	turn_pop(&rr->turn, now); /* nobody else waits */
+	t->place = TICKET_NOWHERE;
+	return true;
 }
 
 bool submit_now_locked(struct router_repo *rr, struct router_ticket *t, uint64_t version)
 {
-	uint64_t now = clock_mono_ms();
 	struct mutation *m = t->m;
+	int rc;
 
-	if (!may_go_now(rr, t, version))
+	if (!begin_turn_locked(rr, t, version))
 		return false;
-	turn_push(&rr->turn, &t->rq, t->pass.session, now);
-	turn_pop(&rr->turn, now); /* the holder's, and nobody else waits */
-	t->place = TICKET_NOWHERE;
-	t->serial = atomic_fetch_add(&rr->router->serials, 1) + 1;
 	stop_point("turn-taken");
+	rr->taking = true;
+	rc = grant_epoch_locked(rr, t, false, &m->epoch);
+	rr->taking = false;
+	if (rc < 0) {
+		turn_put_back(&rr->turn, &t->rq, clock_mono_ms());
+		t->place = TICKET_TURN;
+		rr->line_changes++;
+		thread_wake_locked(&rr->submit, 0);
+		return true;
+	}
 	grant_begun_locked(rr, &t->pass.actor, m->path);
 	memcpy(m->branch, rr->branch_held, sizeof(m->branch));
-	m->epoch = rr->epoch;
 	m->wait_us = clock_mono_us() - t->submitted_us;
 	t->sent = true;
 	t->attempts = 1;
@@ -475,11 +493,15 @@ void *submit_main(void *repo)
 	uint64_t again;
 
 	pthread_mutex_lock(&rr->lock);
-	while (!rr->stopping || rr->wire) {
+	while (!rr->stopping || rr->wire || rr->taking) {
 		uint64_t now = clock_mono_ms(), version;
 
 		if (rr->wire) {
 			finish_wire_locked(rr);
+			continue;
+		}
+		if (rr->taking) {
+			thread_sleep_locked(rr, &rr->submit, TURN_NO_DEADLINE);
 			continue;
 		}
 		pthread_mutex_unlock(&rr->lock);
@@ -489,7 +511,7 @@ void *submit_main(void *repo)
 			continue; /* whoever ends it while a step has let go of the lock wakes nobody */
 		/* What waits for a backend comes back to us, however long that takes to start. */
 		if (again > clock_mono_ms() && !thread_sleep_locked(rr, &rr->submit, again) &&
-		    !rr->turn.queue && !rr->urgent && !rr->needing && !rr->wire)
+		    !rr->turn.queue && !rr->urgent && !rr->needing && !rr->wire && !rr->taking)
 			break;
 	}
 	rr->submit.alive = false;

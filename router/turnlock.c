@@ -353,7 +353,7 @@ static void sleep_us(long us)
 	nanosleep(&(struct timespec){.tv_nsec = us * 1000}, NULL);
 }
 
-int turnlock_next_epoch(struct turnlock *l, uint64_t *epoch)
+static int count(struct turnlock *l, int tries, uint64_t *epoch)
 {
 	int rc = l->held.len ? 0 : reopen_removed(l);
 
@@ -361,17 +361,29 @@ int turnlock_next_epoch(struct turnlock *l, uint64_t *epoch)
 		return rc;
 	rc = -EAGAIN;
 	/* Byte 0 is held for microseconds; a holder stopped in between must not hang us for ever. */
-	for (int i = 0; i < COUNTER_TRIES; i++) {
+	for (int i = 0; i < tries; i++) {
 		rc = set_lock(l->fd, F_WRLCK, 0, 1);
-		if (rc != -EAGAIN)
+		if (rc != -EAGAIN || i + 1 == tries)
 			break;
 		sleep_us(i < 20 ? 50 : 1000);
 	}
 	if (rc < 0)
-		return rc == -EAGAIN ? -ETIMEDOUT : rc;
+		return rc;
 	rc = raise_counter(l, epoch);
 	set_lock(l->fd, F_UNLCK, 0, 1);
 	return rc;
+}
+
+int turnlock_try_epoch(struct turnlock *l, uint64_t *epoch)
+{
+	return count(l, 1, epoch);
+}
+
+int turnlock_next_epoch(struct turnlock *l, uint64_t *epoch)
+{
+	int rc = count(l, COUNTER_TRIES, epoch);
+
+	return rc == -EAGAIN ? -ETIMEDOUT : rc;
 }
 
 int turnlock_renew_epoch(struct turnlock *l, uint64_t *epoch)

@@ -63,6 +63,9 @@ bool turnlock_taken(const struct turnlock *l, const char *branch);
  */
 int turnlock_next_epoch(struct turnlock *l, uint64_t *epoch);
 
+/* As that one, and -EAGAIN at once when another process counts this moment. */
+int turnlock_try_epoch(struct turnlock *l, uint64_t *epoch);
+
 /*
  * For changes under a turn that somebody above the caller holds: *epoch stays when it is the newest, else
  * it becomes a new one. Others have turns in between when HEAD names another branch for a while.
