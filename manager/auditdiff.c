@@ -14,6 +14,7 @@
 #include "manager/base/path.h"
 #include "manager/base/sha256.h"
 #include "manager/cmdutil.h"
+#include "manager/undokept.h"
 
 enum { DIFF_MAX_BYTES = 16 << 20, FIRST_FD = 10 };
 
@@ -21,6 +22,16 @@ static int open_below(const char *dir, const char *name)
 {
 	CLEANUP(freep) char *path = path_join(dir, name);
 	int fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK) : -1;
+	return fd;
+}
+
+/* What was kept; -1 when it cannot be read. */
+static int open_kept(const struct repo *r, const cJSON *undo)
+{
+	struct undokept k;
+	undokept_open(&k, r->state_dir, undo);
+	int fd = steal_fd(&k.fd);
+	undokept_deinit(&k);
 	return fd;
 }
 
@@ -79,7 +90,7 @@ static int look(const struct auditlog_line *line, void *arg)
 	if (json_str(undo, "why", NULL))
 		set_fd(&w->fd, -1);
 	else if (kept)
-		set_fd(&w->fd, open_below(w->repo->state_dir, kept));
+		set_fd(&w->fd, open_kept(w->repo, undo));
 	w->fd = cut(w->fd, json_int(undo, "size", 0));
 	w->found = has_hash(w->fd, w->sha);
 	return w->found;
@@ -142,7 +153,7 @@ static int open_before(const struct repo *r, const cJSON *undo, int after, const
 		return -1;
 	*why = "it is kept no longer";
 	/* What was only added to begins as it was. */
-	return cut(kept ? open_below(r->state_dir, kept) : fcntl(after, F_DUPFD_CLOEXEC, 0), size);
+	return cut(kept ? open_kept(r, undo) : fcntl(after, F_DUPFD_CLOEXEC, 0), size);
 }
 
 static bool changes_content(const char *op)

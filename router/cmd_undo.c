@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "manager/auditlog.h"
@@ -19,6 +18,7 @@
 #include "manager/base/path.h"
 #include "manager/base/sha256.h"
 #include "manager/cmdutil.h"
+#include "manager/undokept.h"
 #include "router/cmd.h"
 #include "router/jsonw.h"
 #include "router/oneshot.h"
@@ -31,9 +31,9 @@ struct undo {
 	cJSON *record;      /* owned */
 	char *path, *path2; /* owned; path2 NULL when it has none */
 	enum mutation_op op;
-	const cJSON *before; /* borrowed from record: its undo when something was there; NULL */
-	int kept;            /* owned; what was lost, open for reading; -1: nothing was */
-	struct oneshot *o;   /* owned */
+	const cJSON *before;  /* borrowed from record: its undo when something was there; NULL */
+	struct undokept kept; /* owned; what was lost */
+	struct oneshot *o;    /* owned */
 };
 
 static void undo_deinit(struct undo *u)
@@ -42,7 +42,7 @@ static void undo_deinit(struct undo *u)
 	cJSON_Delete(u->record);
 	free(u->path);
 	free(u->path2);
-	closep(&u->kept);
+	undokept_deinit(&u->kept);
 }
 
 /* ---- the record ---- */
@@ -78,20 +78,16 @@ static int understand(struct undo *u, struct err *e)
 
 static int open_kept(struct undo *u, struct err *e)
 {
-	const char *kept = json_str(u->before, "kept", NULL),
-		   *why = json_str(u->before, "why", NULL);
+	const char *why = json_str(u->before, "why", NULL);
 	if (why)
 		return err_set(e, -ENODATA, "what record %llu replaced was not kept: %s",
 			       (unsigned long long)u->seq, why);
-	if (!kept)
-		return 0;
-	CLEANUP(freep) char *path = path_join(u->repo->state_dir, kept);
-	u->kept = path ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
-	if (u->kept < 0)
-		return err_errno(e, -errno,
+	int rc = undokept_open(&u->kept, u->repo->state_dir, u->before);
+	if (rc < 0)
+		return err_errno(e, rc,
 				 "what record %llu replaced is kept no longer (undo_keep_days, "
 				 "undo_keep_mib): %s",
-				 (unsigned long long)u->seq, kept);
+				 (unsigned long long)u->seq, json_str(u->before, "kept", "?"));
 	return 0;
 }
 
@@ -239,11 +235,11 @@ static int put_content(const struct undo *u, char *path, struct err *e)
 	CLEANUP(freep) char *part = malloc(MUTATION_DATA_MAX);
 	int64_t size = json_int(u->before, "size", 0), at = 0;
 	int rc = part ? 0 : -ENOMEM;
-	while (rc == 0 && u->kept >= 0 && at < size) {
+	while (rc == 0 && u->kept.fd >= 0 && at < size) {
 		size_t want =
 			size - at < MUTATION_DATA_MAX ? (size_t)(size - at) : MUTATION_DATA_MAX;
 		size_t got = 0;
-		rc = file_read_full(u->kept, part, want, &got);
+		rc = file_read_full(u->kept.fd, part, want, &got);
 		if (rc == 0 && !got)
 			break;
 		if (rc == 0)
@@ -309,7 +305,8 @@ static int make_again(const struct undo *u, char *path, struct err *e)
 		m.op = MUTATION_SYMLINK;
 		m.mode = 0;
 		m.target = target;
-		if (u->kept < 0 || file_read_full(u->kept, target, sizeof(target) - 1, &n) < 0)
+		if (u->kept.fd < 0 ||
+		    file_read_full(u->kept.fd, target, sizeof(target) - 1, &n) < 0)
 			return err_set(e, -ENODATA, "where the link %s led was not kept", path);
 		break;
 	default:
@@ -320,26 +317,34 @@ static int make_again(const struct undo *u, char *path, struct err *e)
 	return send(u, m, e);
 }
 
-/* A copy has the attributes of the file that it was made of. */
+struct put_to {
+	const struct undo *u;
+	char *path;
+	struct err *e;
+};
+
+static int put_xattr_back(const char *name, const void *value, size_t len, void *arg)
+{
+	const struct put_to *to = arg;
+	CLEANUP(freep) char *copy = malloc(len + 1);
+	CLEANUP(freep) char *xattr = strdup(name);
+	if (!copy || !xattr)
+		return err_errno(to->e, -ENOMEM, "putting back %s", name);
+	memcpy(copy, value, len);
+	return send(to->u,
+		    (struct mutation){.op = MUTATION_SETXATTR,
+				      .path = to->path,
+				      .xattr = xattr,
+				      .data = copy,
+				      .data_len = len},
+		    to->e);
+}
+
+/* What is kept has the attributes of the file that it was made of. */
 static int put_xattrs(const struct undo *u, char *path, struct err *e)
 {
-	CLEANUP(freep) char *names = malloc(XATTR_LIST_MAX);
-	CLEANUP(freep) char *value = malloc(XATTR_SIZE_MAX);
-	ssize_t len = names && value ? flistxattr(u->kept, names, XATTR_LIST_MAX) : -1;
-	int rc = 0;
-	for (char *name = names; rc == 0 && len > 0 && name < names + len;
-	     name += strlen(name) + 1) {
-		ssize_t n = fgetxattr(u->kept, name, value, XATTR_SIZE_MAX);
-		if (n >= 0)
-			rc = send(u,
-				  (struct mutation){.op = MUTATION_SETXATTR,
-						    .path = path,
-						    .xattr = name,
-						    .data = value,
-						    .data_len = (size_t)n},
-				  e);
-	}
-	return rc;
+	struct put_to to = {.u = u, .path = path, .e = e};
+	return undokept_attrs(&u->kept, put_xattr_back, &to);
 }
 
 static int put_back(const struct undo *u, char *path, struct err *e)
@@ -347,7 +352,7 @@ static int put_back(const struct undo *u, char *path, struct err *e)
 	int rc = make_again(u, path, e);
 	if (rc == 0 && S_ISREG(was(u, "mode")))
 		rc = put_content(u, path, e);
-	if (rc == 0 && u->kept >= 0 && S_ISREG(was(u, "mode")))
+	if (rc == 0 && S_ISREG(was(u, "mode")))
 		rc = put_xattrs(u, path, e);
 	return rc == 0 ? put_attributes(u, path, e) : rc;
 }
@@ -365,7 +370,8 @@ static int put_xattr(const struct undo *u, struct err *e)
 			    (struct mutation){
 				    .op = MUTATION_REMOVEXATTR, .path = u->path, .xattr = name},
 			    e);
-	rc = u->kept < 0 ? -ENODATA : file_read_full(u->kept, value, MUTATION_DATA_MAX, &len);
+	if (u->kept.fd >= 0) /* else it was empty */
+		rc = file_read_full(u->kept.fd, value, MUTATION_DATA_MAX, &len);
 	if (rc < 0)
 		return err_errno(e, rc, "reading the old value of %s", name);
 	return send(u,
@@ -451,7 +457,7 @@ int cmd_undo(int argc, char **argv, struct err *e)
 {
 	static const struct option longs[] = {{"force", no_argument, NULL, 'f'},
 					      {NULL, 0, NULL, 0}};
-	CLEANUP(undo_deinit) struct undo u = {.kept = -1};
+	CLEANUP(undo_deinit) struct undo u = {.kept.fd = -1};
 	struct cmd_context x;
 	long long seq;
 

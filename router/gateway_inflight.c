@@ -12,7 +12,7 @@
 #include "manager/base/log.h"
 
 static const char MAGIC[8] = {'r', 'r', 'm', 'i', 'n', 'f', 'l', '\n'};
-enum { VERSION = 2 };
+enum { VERSION = 3 };
 
 /* What another process sees after kill -9 is the order in which this one stored: keep it. */
 static void set_state(uint32_t *field, uint32_t value)

@@ -92,12 +92,17 @@ static void put_undo(struct jsonw *w, const struct gateway_undo_note *u)
 		jsonw_null(w, "undo");
 		return;
 	}
-	snprintf(kept, sizeof(kept), "undo/%llu", (unsigned long long)u->kept);
+	snprintf(kept, sizeof(kept), "undo/%llu", (unsigned long long)u->kept.n);
 	jsonw_open(w, "undo");
 	if (u->exchange)
 		jsonw_bool(w, "exchange", true);
 	if (u->before) {
-		jsonw_str(w, "kept", u->kept ? kept : NULL);
+		jsonw_str(w, "kept", u->kept.n ? kept : NULL);
+		if (u->kept.len || u->kept.attrs) {
+			jsonw_u64(w, "kept_at", u->kept.at);
+			jsonw_u64(w, "kept_len", u->kept.len);
+			jsonw_u64(w, "kept_attrs", u->kept.attrs);
+		}
 		jsonw_str(w, "why", or_null(u->why));
 		jsonw_u64(w, "mode", u->mode);
 		jsonw_u64(w, "uid", u->uid);

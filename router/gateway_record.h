@@ -11,6 +11,13 @@
 
 enum { GATEWAY_RESULT_DONE, GATEWAY_RESULT_REFUSED, GATEWAY_RESULT_INTERRUPTED };
 
+/* Where in undo/ what was lost is. attrs or len: a piece of the file, else all of it. */
+struct gateway_kept {
+	uint64_t n;          /* undo/<n>; 0: nothing was lost, or see why */
+	uint64_t at;         /* where in it the content begins */
+	uint32_t len, attrs; /* bytes of the content, and of the attributes behind it */
+};
+
 /* What was there before, for undo. Filled by gateway_undo.h. */
 struct gateway_undo_note {
 	uint32_t before; /* path (path2 of a rename, when that replaced it) existed, and was: */
@@ -18,7 +25,7 @@ struct gateway_undo_note {
 	uint64_t rdev;
 	int64_t size;
 	struct timespec atime, mtime;
-	uint64_t kept;     /* undo/<n> has what was lost; 0: nothing was, or see why */
+	struct gateway_kept kept;
 	uint32_t exchange; /* a rename that swapped the two */
 	uint32_t had_xattr;
 	char xattr[256]; /* "" but for setxattr and removexattr */

@@ -1,5 +1,6 @@
 #include "router/gateway_undo.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
@@ -16,7 +17,15 @@
 #include "manager/base/file.h"
 #include "manager/base/log.h"
 
-enum { LEAST_BYTES = 4096, AGE_CHECK_MS = 3600 * 1000, DAY_MS = 86400 * 1000 };
+enum {
+	LEAST_BYTES = 4096,
+	AGE_CHECK_MS = 3600 * 1000,
+	DAY_MS = 86400 * 1000,
+	PIECE_MAX = 64 * 1024, /* content and attributes together */
+	PACK_MAX = 1 << 20,
+	PACK_MS = 3600 * 1000, /* a pack begun longer ago takes no more */
+	NAMES_MAX = 1024,      /* of the attributes of a piece */
+};
 
 struct copy {
 	uint64_t n;
@@ -24,9 +33,12 @@ struct copy {
 };
 
 struct gateway_undo {
-	int state;     /* borrowed */
-	int dir;       /* owned; -1 until something is kept */
-	bool no_clone; /* not on this file system */
+	int state;                  /* borrowed */
+	int dir;                    /* owned; -1 until something is kept */
+	bool no_clone;              /* not on this file system */
+	int pack;                   /* owned; of what takes pieces now; -1: none */
+	uint64_t pack_n, pack_size; /* 0 when there is none */
+	char *piece;                /* owned; PIECE_MAX bytes, NULL before the first */
 	uint64_t max_bytes, total;
 	uint32_t days;
 	int64_t checked_ms;  /* wall clock: when the ages were looked at */
@@ -72,20 +84,29 @@ static const char *name_of(uint64_t n, char buf[32])
 	return buf;
 }
 
+static void close_pack(struct gateway_undo *u)
+{
+	closep(&u->pack);
+	u->pack = -1;
+	u->pack_n = u->pack_size = 0;
+}
+
 static void drop_first(struct gateway_undo *u)
 {
 	char name[32];
 	const struct copy *c = &u->copies[u->first];
 	if (unlinkat(u->dir, name_of(c->n, name), 0) < 0 && errno != ENOENT)
 		log_warn("event=undo remove=%s error=\"%m\"", name);
+	if (c->n == u->pack_n)
+		close_pack(u);
 	u->total -= c->bytes;
 	u->first++;
 }
 
-/* n is the wall clock at the time, or next to it. */
+/* n is the wall clock at the time, or next to it; the last piece of a pack may be that much newer. */
 static void drop_old(struct gateway_undo *u, int64_t now_ms)
 {
-	int64_t oldest_ms = now_ms - (int64_t)u->days * DAY_MS;
+	int64_t oldest_ms = now_ms - (int64_t)u->days * DAY_MS - PACK_MS;
 	u->checked_ms = now_ms;
 	while (u->days && u->first < u->n && (int64_t)u->copies[u->first].n < oldest_ms)
 		drop_first(u);
@@ -126,6 +147,7 @@ int gateway_undo_new(struct gateway_undo **out, int dirfd, uint64_t max_bytes, u
 	u->state = dirfd;
 	u->max_bytes = max_bytes;
 	u->days = days;
+	u->pack = -1;
 	u->dir = openat(dirfd, "undo", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	int r = u->dir >= 0 ? scan(u) : errno == ENOENT ? 0 : -errno;
 	if (r < 0) {
@@ -144,6 +166,8 @@ struct gateway_undo *gateway_undo_free(struct gateway_undo *u)
 	if (!u)
 		return NULL;
 	closep(&u->dir);
+	closep(&u->pack);
+	free(u->piece);
 	free(u->copies);
 	free(u);
 	return NULL;
@@ -230,7 +254,7 @@ static int open_dir(struct gateway_undo *u)
 	return u->dir < 0 ? -errno : 0;
 }
 
-/* source: an fd of the content, or -1 and the bytes. */
+/* As a file of its own. */
 static int store_as(struct gateway_undo *u, uint64_t n, int source, const void *bytes, int64_t size)
 {
 	char name[32], temp[40];
@@ -253,32 +277,169 @@ static int store_as(struct gateway_undo *u, uint64_t n, int source, const void *
 	return r;
 }
 
-/* The oldest copies make room where the disk has none, as they do where the limit is reached. */
-static int store(struct gateway_undo *u, int source, const void *bytes, int64_t size,
-		 uint64_t *kept)
+/* ---- pieces: what is small is appended to a file that has many, for to make a file costs far more ---- */
+
+/* As docs/FORMATS-gateway.md has them, at to; their length, -EFBIG when room is not enough. */
+static ssize_t gather_xattrs(int from, char *to, size_t room)
 {
+	char names[NAMES_MAX];
+	ssize_t len = flistxattr(from, names, sizeof(names));
+	size_t used = 0;
+	if (len < 0)
+		return errno == ERANGE ? -EFBIG : 0;
+	for (const char *name = names; name < names + len; name += strlen(name) + 1) {
+		size_t head = strlen(name) + 1 + sizeof(uint32_t);
+		/* With no room at all the call would tell the size and write nothing. */
+		if (used + head >= room)
+			return -EFBIG;
+		ssize_t n = fgetxattr(from, name, to + used + head, room - used - head);
+		if (n < 0 && errno == ERANGE)
+			return -EFBIG;
+		if (n < 0)
+			continue;
+		uint32_t le = htole32((uint32_t)n);
+		memcpy(to + used, name, strlen(name) + 1);
+		memcpy(to + used + head - sizeof(le), &le, sizeof(le));
+		used += head + (size_t)n;
+	}
+	return (ssize_t)used;
+}
+
+/* Into u->piece; k says how much it is. -EFBIG: it needs a file of its own. */
+static int gather(struct gateway_undo *u, int source, const void *bytes, int64_t size,
+		  struct gateway_kept *k)
+{
+	*k = (struct gateway_kept){.len = 0};
+	if (size > PIECE_MAX)
+		return -EFBIG;
+	if (!u->piece && !(u->piece = malloc(PIECE_MAX)))
+		return -ENOMEM;
+	if (source < 0) {
+		memcpy(u->piece, bytes, (size_t)size);
+		k->len = (uint32_t)size;
+		return 0;
+	}
+	while (k->len < size) {
+		ssize_t n = pread(source, u->piece + k->len, (size_t)size - k->len, k->len);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break;
+		k->len += (uint32_t)n;
+	}
+	ssize_t attrs = gather_xattrs(source, u->piece + k->len, PIECE_MAX - k->len);
+	if (attrs < 0)
+		return (int)attrs;
+	k->attrs = (uint32_t)attrs;
+	return 0;
+}
+
+/* The newest one, so that the oldest can go first; and somebody may have removed it. */
+static bool pack_takes(const struct gateway_undo *u, uint64_t len, int64_t now_ms)
+{
+	uint64_t limit = u->max_bytes / 4 < PACK_MAX ? u->max_bytes / 4 : PACK_MAX;
+	struct stat st;
+	return u->pack >= 0 && u->copies[u->n - 1].n == u->pack_n &&
+	       (u->pack_size == 0 || u->pack_size + len <= limit) &&
+	       now_ms - (int64_t)u->pack_n < PACK_MS && fstat(u->pack, &st) == 0 && st.st_nlink > 0;
+}
+
+static int begin_pack(struct gateway_undo *u, int64_t now_ms)
+{
+	char name[32];
+	uint64_t n = next_number(u, now_ms);
+	close_pack(u);
+	int fd = openat(u->dir, name_of(n, name),
+			O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return -errno;
+	int r = add_copy(u, n, 0);
+	if (r < 0) {
+		unlinkat(u->dir, name, 0);
+		close(fd);
+		return r;
+	}
+	u->pack = fd;
+	u->pack_n = n;
+	return 0;
+}
+
+/* A kill in between leaves a piece that no record names. */
+static int append_piece(struct gateway_undo *u, int64_t now_ms, struct gateway_kept *k)
+{
+	uint64_t len = (uint64_t)k->len + k->attrs;
+	int r = pack_takes(u, len, now_ms) ? 0 : begin_pack(u, now_ms);
+	if (r == 0)
+		r = file_pwrite_all(u->pack, u->piece, len, (off_t)u->pack_size);
+	if (r < 0)
+		return r;
+	k->n = u->pack_n;
+	k->at = u->pack_size;
+	u->pack_size += len;
+	struct copy *c = &u->copies[u->n - 1];
+	u->total -= c->bytes;
+	c->bytes = cost((int64_t)u->pack_size);
+	u->total += c->bytes;
+	return 0;
+}
+
+/* ---- both ---- */
+
+static bool can_drop(const struct gateway_undo *u)
+{
+	return u->first < u->n && (u->copies[u->first].n != u->pack_n || u->pack_size > 0);
+}
+
+static int store_once(struct gateway_undo *u, bool piece, int source, const void *bytes,
+		      int64_t size, int64_t now_ms, struct gateway_kept *k)
+{
+	if (piece)
+		return append_piece(u, now_ms, k);
+	k->n = next_number(u, now_ms);
+	return store_as(u, k->n, source, bytes, size);
+}
+
+/*
+ * source: an fd of the content, or -1 and the bytes. The oldest copies make room where the disk has none, as
+ * they do where the limit is reached.
+ */
+static int store(struct gateway_undo *u, int source, const void *bytes, int64_t size,
+		 struct gateway_kept *kept)
+{
+	struct gateway_kept k;
 	int64_t now_ms = clock_wall_ms();
 	if (now_ms - u->checked_ms > AGE_CHECK_MS)
 		drop_old(u, now_ms);
-	int r = open_dir(u);
+	int r = gather(u, source, bytes, size, &k);
+	bool piece = r == 0;
+	if (piece && k.len == 0 && k.attrs == 0)
+		return 0; /* nothing is lost with it */
+	if (r == -EFBIG) {
+		k = (struct gateway_kept){.len = 0};
+		r = 0;
+	}
+	if (r == 0)
+		r = open_dir(u);
 	if (r < 0)
 		return r;
-	uint64_t n = next_number(u, now_ms);
-	while ((r = store_as(u, n, source, bytes, size)) == -ENOSPC || r == -EDQUOT) {
-		if (u->first == u->n)
+	while ((r = store_once(u, piece, source, bytes, size, now_ms, &k)) == -ENOSPC ||
+	       r == -EDQUOT) {
+		if (!can_drop(u))
 			return r;
 		drop_first(u);
 	}
 	if (r < 0)
 		return r;
-	*kept = n;
+	*kept = k;
 	while (u->n - u->first > 1 && u->total > u->max_bytes)
 		drop_first(u);
 	return 0;
 }
 
 static int keep_content(struct gateway_undo *u, struct gateway_apply *a, const char *path,
-			const struct stat *st, uint64_t *kept)
+			const struct stat *st, struct gateway_kept *kept)
 {
 	bool owned = false;
 	if (cost(st->st_size) > u->max_bytes)
@@ -292,14 +453,15 @@ static int keep_content(struct gateway_undo *u, struct gateway_apply *a, const c
 	return r;
 }
 
-static int keep_link(struct gateway_undo *u, int parent, const char *name, uint64_t *kept)
+static int keep_link(struct gateway_undo *u, int parent, const char *name,
+		     struct gateway_kept *kept)
 {
 	char text[PATH_MAX];
 	ssize_t n = readlinkat(parent, name, text, sizeof(text));
 	return n < 0 ? -errno : store(u, -1, text, n, kept);
 }
 
-static int keep_xattr(struct gateway_undo *u, int fd, const char *xattr, uint64_t *kept)
+static int keep_xattr(struct gateway_undo *u, int fd, const char *xattr, struct gateway_kept *kept)
 {
 	char path[32];
 	CLEANUP(freep) char *value = malloc(XATTR_SIZE_MAX);
@@ -331,7 +493,8 @@ static bool loses_content(const struct mutation *m, const struct stat *st)
 
 /* Keeps what m will make away with; 0 also when that is nothing. */
 static int keep_lost(struct gateway_undo *u, struct gateway_apply *a, const struct mutation *m,
-		     const struct gateway_target *t, const struct stat *st, uint64_t *kept)
+		     const struct gateway_target *t, const struct stat *st,
+		     struct gateway_kept *kept)
 {
 	bool replaces = m->op == MUTATION_RENAME;
 	bool xattr = m->op == MUTATION_SETXATTR || m->op == MUTATION_REMOVEXATTR;
@@ -373,7 +536,7 @@ void gateway_undo_keep(struct gateway_undo *u, struct gateway_apply *a, const st
 	const struct stat *st = rename ? &t->st2 : &t->st;
 	if (before) {
 		*note = *before;
-		if (!note->before || note->kept || note->why[0])
+		if (!note->before || note->kept.n || note->why[0])
 			return; /* made in this record, or kept already */
 	} else {
 		*note = (struct gateway_undo_note){.before = 0};

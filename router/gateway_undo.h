@@ -4,9 +4,15 @@
  * of a regular file, the text of a symlink, the value of an extended attribute. What the file was besides
  * (mode, owner, times, size) stands in the record. Appending loses nothing.
  *
- * A reflink where the file system has them, else a copy of at most GATEWAY_UNDO_COPY_MAX bytes. That
- * something cannot be kept never fails the change: the record says why. Bounded by size and age, the oldest
- * go first. A copy has the file's extended attributes and ACL, too. n grows for ever: it is the wall clock in milliseconds, or one more than the last.
+ * What is small is a piece: appended with its extended attributes to a file that has many, for to make a file
+ * for each takes most of the time of a removal (ext4: 0.04-0.7 ms, appending 2 KiB to an open one 0.01). Such a file
+ * takes more as long as it is the newest one, is not full and not old, and this gateway lives: never one that
+ * another gateway left. What is larger has a file of its own: a reflink where the file system has them, else a copy of at most
+ * GATEWAY_UNDO_COPY_MAX bytes. The inode itself is never moved here instead: who has it open would still see a link, and
+ * could change what is kept, for writing also by opening it again in /proc.
+ *
+ * That something cannot be kept never fails the change: the record says why. Bounded by size and age, the oldest
+ * files go first. n grows for ever: it is the wall clock in milliseconds, or one more than the last.
  *
  * Used by one thread.
  */

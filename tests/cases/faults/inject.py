@@ -7,6 +7,7 @@ import errno, json, os, signal, stat, subprocess, sys, time
 
 M, R, STATE, SERVER = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
 OLD, NEW = b"0123456789" * 100, b"N" * 3000
+LARGE = OLD * 100 # more than a piece of undo/
 
 
 def put(path, data=OLD):
@@ -32,6 +33,9 @@ OPS = {
     "create": (lambda d: None, lambda d: os.close(os.open(d + "/f", os.O_WRONLY | os.O_CREAT | os.O_EXCL))),
     "rename": (lambda d: (put(d + "/f"), put(d + "/g", b"g")), lambda d: os.rename(d + "/f", d + "/g")),
     "unlink": (lambda d: put(d + "/f"), lambda d: os.unlink(d + "/f")),
+    "write_large": (lambda d: put(d + "/f", LARGE), lambda d: opened(d + "/f", os.O_WRONLY, lambda fd: os.pwrite(fd, NEW, 100))),
+    "truncate_large": (lambda d: put(d + "/f", LARGE), lambda d: os.truncate(d + "/f", 3)),
+    "unlink_large": (lambda d: put(d + "/f", LARGE), lambda d: os.unlink(d + "/f")),
     "rmdir": (lambda d: os.mkdir(d + "/d"), lambda d: os.rmdir(d + "/d")),
     "mkdir": (lambda d: None, lambda d: os.mkdir(d + "/d")),
     "mknod": (lambda d: None, lambda d: os.mkfifo(d + "/p")),
@@ -46,21 +50,22 @@ OPS = {
 # Of the gateway: what fails, how, at which time of such a call, in which operation. DONE: it does not fail for the caller.
 DONE = None
 GATEWAY = [
-    ("pwrite64", "EIO", 1, "write"), ("pwrite64", "ENOSPC", 1, "write"), ("pwrite64", "EDQUOT", 1, "write"),
+    # The first one is of what is kept for undo.
+    ("pwrite64", "EIO", 2, "write"), ("pwrite64", "ENOSPC", 2, "write"), ("pwrite64", "EDQUOT", 2, "write"),
     ("openat2", "EIO", 1, "write"), ("openat2", "EMFILE", 1, "write"), ("openat2", "ENOMEM", 1, "truncate"),
     ("openat2", "ENFILE", 1, "rename"), ("pwritev2", "EIO", 1, "append"), ("ftruncate", "EIO", 1, "truncate"),
     ("ftruncate", "EROFS", 1, "truncate"), ("fallocate", "ENOSPC", 1, "fallocate"),
     ("openat", "EIO", 1, "create"), ("openat", "EDQUOT", 1, "create"), ("openat", "EROFS", 1, "create"),
-    # The first one is of the copy for undo.
-    ("renameat", "EIO", 2, "rename"), ("renameat", "EDQUOT", 2, "rename"), ("unlinkat", "EIO", 1, "unlink"),
+    ("renameat", "EIO", 1, "rename"), ("renameat", "EDQUOT", 1, "rename"), ("unlinkat", "EIO", 1, "unlink"),
     ("unlinkat", "EROFS", 1, "rmdir"), ("mkdirat", "ENOSPC", 1, "mkdir"), ("mkdirat", "EDQUOT", 1, "mkdir"),
     ("mknodat", "EIO", 1, "mknod"), ("linkat", "EMLINK", 1, "link"), ("symlinkat", "EIO", 1, "symlink"),
     ("chmod", "EIO", 1, "chmod"), ("utimensat", "EIO", 1, "utimens"),
-    # The copy for undo cannot be made: the record says so.
-    ("copy_file_range", "EIO", 1, "write", "undo"), ("copy_file_range", "ENOSPC", "1+", "truncate", "undo"),
-    ("renameat", "EIO", 1, "unlink", "undo"),
+    # It cannot be kept for undo: the record says so.
+    ("copy_file_range", "EIO", 1, "write_large", "undo"), ("copy_file_range", "ENOSPC", "1+", "truncate_large", "undo"),
+    ("renameat", "EIO", 1, "unlink_large", "undo"), ("pwrite64", "EIO", 1, "unlink", "undo"),
+    ("pread64", "EIO", 1, "write", "undo"),
     # The record cannot be written: it is kept, and written later.
-    ("pwrite64", "EIO", 1, "rename", "record"), ("pwrite64", "ENOSPC", 1, "unlink", "record"),
+    ("pwrite64", "EIO", 2, "rename", "record"), ("pwrite64", "ENOSPC", 2, "unlink", "record"),
 ]
 HOME = [
     ("pwritev2", "EIO", 1, "write"), ("pwritev2", "ENOSPC", 1, "append"), ("pwritev2", "EDQUOT", 1, "write"),

@@ -119,7 +119,7 @@ gateway_costs 'foreign mkdir' 'recvfrom=2 openat2=1 fcntl=1 newfstatat=3 geteuid
 	python3 -c "
 import os
 for i in range($n): os.mkdir('../b/src/d%d' % i)"
-gateway_costs 'foreign unlink' 'recvfrom=2 openat=1 openat2=2 newfstatat=3 fstat=1 unlinkat=1 renameat=1 copy_file_range=1 ioctl=1 flistxattr=1 pwrite64=1 close=3 sendmsg=1' \
+gateway_costs 'foreign unlink' 'recvfrom=2 openat2=2 newfstatat=4 fstat=2 pread64=1 flistxattr=1 unlinkat=1 pwrite64=2 close=2 sendmsg=1' \
 	python3 -c "
 import os
 for i in range($n): open('$R/b/src/u%d' % i, 'w').write('x')
