@@ -1,6 +1,6 @@
 #!/bin/sh
 # The models of the write turn (tests/model/*.pml, see docs/ARCHITECTURE.md) hold in every state that there is; and
-# each of their deliberate mistakes (-DBUG_...) is found, so they can fail. About 20 s of two cores.
+# each of their deliberate mistakes (-DBUG_...) is found, so they can fail. About a minute of two cores.
 # usage: model.sh [NAME [-DDEFINE...]]     one of them, with the way to what is wrong
 set -eu
 dir=$(cd "$(dirname "$0")/../model" && pwd -P)

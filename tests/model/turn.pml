@@ -1,11 +1,13 @@
 /*
  * The turn within a process joined with the lock between processes: router/grant.c, submit.c, await.c and
  * keeper.c, turn.c without its numbers. A mount (MOUNT) with two sessions that write at home, and another
- * process (OTHER: rrm lock, rrm write, a second mount). HEAD changes once, at any moment.
+ * process (OTHER: rrm lock, rrm write, a second mount). HEAD changes once, at any moment, or never.
  *
  * An atomic {} is what runs under repo->lock; the steps between are what it lets go of the lock for. Time is
  * a process that makes any deadline pass at any moment. A thread that sleeps without a deadline is stuck until it
  * is woken: a lost wake-up is an end in which a writer still waits, which spin reports as an invalid end state.
+ *
+ * What OTHER runs may write in the mount: that needs no turn of MOUNT, but its submit thread.
  *
  * Checked: nobody changes a branch but who has its lock, and one session at a time (assert); every writer ends.
  * -DCANCEL: one of the writers may be interrupted, or meet its bound, while it waits. -DBUG_...: what spin must find.
@@ -37,6 +39,7 @@ mtype place[2];
 bool submit_sleeps, keeper_sleeps, await_sleeps;
 bool submit_timed, keeper_timed; /* they have a deadline */
 bool wanted_due;                 /* time to look for other processes */
+bool urgent;                     /* a change in the turn that OTHER has, by the submit thread */
 
 byte inside[2]; /* ghost: changes of each session under way */
 byte moves = 1;
@@ -61,7 +64,7 @@ inline wake_await() { await_sleeps = false; }
 inline unbusy() {
 	busy = false;
 #ifndef BUG_UNBUSY_WAKES_NOBODY
-	if :: queued -> wake_submit() :: else fi;
+	if :: queued || urgent -> wake_submit() :: else fi;
 #endif
 	if :: awaiting -> wake_await() :: else fi;
 	wake_keeper();
@@ -174,6 +177,7 @@ endsleep: do
 	:: atomic {
 		!submit_sleeps ->
 		b = head;
+		if :: urgent -> urgent = false; goto next :: else fi;
 		if
 		:: !peek -> submit_sleeps = true; submit_timed = queued && flight == 0; goto next
 		:: peek && has(b) && !giving -> goto pop
@@ -190,7 +194,15 @@ endsleep: do
 	   atomic {
 		if :: got -> taken(b) :: else -> failed(true) fi;
 		unbusy();
-		if :: !got -> submit_sleeps = true; submit_timed = false; goto next :: else fi
+		if
+#ifndef BUG_FORGETS_WHO_CAME_MEANWHILE
+		:: !got && urgent -> goto next
+		:: !got && !urgent -> submit_sleeps = true; submit_timed = false; goto next
+#else
+		:: !got -> submit_sleeps = true; submit_timed = false; goto next
+#endif
+		:: else
+		fi
 	   }
 pop:	   atomic {
 		/* grant_ready_locked() was true under this hold of the lock, or nothing was let go of since */
@@ -305,6 +317,9 @@ proctype Other()
 		   atomic { assert(owner[0] == OTHER); assert(head == 1 || inside[0] + inside[1] == 0) }
 		   if
 		   :: owner[0] = NOBODY /* by itself, or by the kernel after its death */
+		   :: atomic { urgent = true; wake_submit() } /* what rrm lock runs writes in the mount */
+		      !urgent;
+		      owner[0] = NOBODY
 		   :: head == 1 && moves == 0 -> /* for ever: no matter for those on the other branch */
 endforever:		false
 		   fi
@@ -321,7 +336,7 @@ endtime: do
 	:: atomic { thold && !overdue && queued -> overdue = true }
 	:: atomic { held && omark && !wanted_due -> wanted_due = true }
 	:: atomic { away -> away = false }
-	:: atomic { moves > 0 -> moves--; head = 1 - head }
+	:: atomic { moves > 0 -> moves--; if :: head = 1 - head :: skip fi }
 	od
 }
 
