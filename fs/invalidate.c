@@ -11,6 +11,7 @@
 #include "fs/change.h"
 #include "fs/coherence.h"
 #include "fs/lookup.h"
+#include "fs/news.h"
 #include "fs/repos.h"
 #include "manager/base/cleanup.h"
 #include "manager/base/log.h"
@@ -20,7 +21,8 @@ struct item {
 	struct item *next;
 	fuse_ino_t ino;
 	bool data, expire, written; /* written: by a program in the mount */
-	char name[];                /* "" for an inode */
+	int news;
+	char name[]; /* "" for an inode */
 };
 
 struct queue {
@@ -60,6 +62,7 @@ static void drop_items(struct queue *q)
 	while (q->head) {
 		struct item *it = q->head;
 		q->head = it->next;
+		news_done(q->o->estate, it->news);
 		free(it);
 	}
 	q->tail = &q->head;
@@ -188,6 +191,7 @@ static void *work(void *arg)
 			q->tail = &q->head;
 		pthread_mutex_unlock(&v->lock);
 		tell(q->o, it);
+		news_done(q->o->estate, it->news);
 		free(it);
 		pthread_mutex_lock(&v->lock);
 	}
@@ -247,9 +251,11 @@ static void enqueue(struct overlay *o, uint16_t repo, struct item what, const ch
 	}
 	memcpy(it, &what, sizeof(what));
 	memcpy(it->name, name ? name : "", len + 1);
+	it->news = news_tell(o->estate, repo, it->ino, it->name, it->data, it->expire);
 	LOCK_SCOPE(&v->lock);
 	struct queue *q = v->stop ? NULL : queue_locked(v, repo, what.written);
 	if (!q) {
+		news_done(o->estate, it->news);
 		free(it);
 		return;
 	}

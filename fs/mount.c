@@ -451,7 +451,6 @@ static int new_session(struct overlay *o, const char *options, struct err *e)
 /* From here on the kernel's requests are ours, those that the server before us had read too. */
 static int take_over(struct overlay *o, struct err *e)
 {
-	loop_take_over(o);
 	int rc = loop_resend(o);
 	if (rc < 0)
 		return err_errno(e, rc, "asking the kernel for what is in flight");
@@ -508,6 +507,8 @@ static int serve(struct overlay *o, struct err *e)
 {
 	struct ender w = {.o = o};
 	pthread_t thread;
+	if (o->taken_over)
+		loop_take_over(o); /* first of all: from here on the kernel can be told something */
 	int rc = coherence_start(o, e);
 	if (rc < 0)
 		return rc;

@@ -510,14 +510,22 @@ bool node_name_nth(struct nodes *t, const struct node *n, unsigned nth, struct n
 	return true;
 }
 
-void nodes_each(struct nodes *t, void (*fn)(struct node *n, void *arg), void *arg)
+bool nodes_some(struct nodes *t, uint32_t *from, uint32_t count,
+		void (*fn)(struct node *n, void *arg), void *arg)
 {
 	LOCK_SCOPE(&t->lock);
-	for (uint32_t i = NODE_ROOT_ID; i < t->kept->node_end; i++) {
-		struct node *n = node_ptr(t, i);
-		if (n->nlookup || n->children)
+	for (; count && *from < t->kept->node_end; count--, (*from)++) {
+		struct node *n = node_ptr(t, *from);
+		if (*from && (n->nlookup || n->children))
 			fn(n, arg);
 	}
+	return *from < t->kept->node_end;
+}
+
+void nodes_each(struct nodes *t, void (*fn)(struct node *n, void *arg), void *arg)
+{
+	uint32_t from = NODE_ROOT_ID;
+	nodes_some(t, &from, UINT32_MAX, fn, arg);
 }
 
 void nodes_stats(struct nodes *t, struct nodes_stats *out)

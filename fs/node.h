@@ -131,6 +131,11 @@ bool node_name_nth(struct nodes *t, const struct node *n, unsigned nth, struct n
 /* Calls fn for each node that is known (table lock held: fn is quick and calls nothing of the table). */
 void nodes_each(struct nodes *t, void (*fn)(struct node *n, void *arg), void *arg);
 
+/* The same for the next of them from *from on, count records at most, so that the lock is not held for long. False:
+ * there are no more. */
+bool nodes_some(struct nodes *t, uint32_t *from, uint32_t count,
+		void (*fn)(struct node *n, void *arg), void *arg);
+
 struct nodes_stats {
 	uint64_t nodes, names, bytes; /* bytes: node and name memory in use and the hash tables */
 };
