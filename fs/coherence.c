@@ -89,7 +89,7 @@ int coherence_new(struct overlay *o, struct coherence **out, struct err *e)
 		coherence_free(c);
 		return rc;
 	}
-	nodes_each(o->nodes, adopt_watch, c);
+	nodes_taken(o->nodes, adopt_watch, c);
 	*out = c;
 	return 0;
 }

@@ -104,6 +104,7 @@ struct estate {
 	uint32_t servers; /* how many there were, with this one */
 	_Atomic uint32_t
 		drained; /* the last of them that had nothing left to read: all was asked for again */
+	bool crashed;        /* set by the guard: the last server died by a mistake of its own */
 	_Atomic bool resend; /* the kernel can be asked for what is in flight */
 	_Atomic uint32_t init_len;
 	_Alignas(8) char init[ESTATE_INIT_MAX]; /* the kernel's INIT, which it never says again */

@@ -208,7 +208,7 @@ struct estate *guard_inherited(char **argv)
 /* The server is gone. True: the mount is over, with *code. False: there shall be another one. */
 static bool is_over(struct guard *g, int status, int *code)
 {
-	const struct estate *es = g->es;
+	struct estate *es = g->es;
 	if (es->phase == ESTATE_ENDED && WIFEXITED(status)) {
 		*code = WEXITSTATUS(status);
 		return true;
@@ -223,6 +223,7 @@ static bool is_over(struct guard *g, int status, int *code)
 		 WIFSIGNALED(status) ? "signal" : "status",
 		 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 	*code = CMD_FAILED;
+	es->crashed = !WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL;
 	if (g->ending)
 		end_mount(g, "the server died while it was to end");
 	else if (!es->init_len)

@@ -454,7 +454,10 @@ static int take_over(struct overlay *o, struct err *e)
 	int rc = loop_resend(o);
 	if (rc < 0)
 		return err_errno(e, rc, "asking the kernel for what is in flight");
-	log_info("event=take_over pid=%d servers=%u", (int)getpid(), o->estate->servers);
+	struct timespec cpu;
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
+	log_info("event=take_over pid=%d servers=%u cpu_us=%ld", (int)getpid(), o->estate->servers,
+		 (long)(cpu.tv_sec * 1000000 + cpu.tv_nsec / 1000));
 	rc = recheck_new(o, &o->recheck);
 	return rc < 0 ? err_errno(e, rc, "looking for what has changed meanwhile") : 0;
 }
@@ -540,7 +543,8 @@ static int serve(struct overlay *o, struct err *e)
 static int begin(struct overlay *o)
 {
 	estate_begin(o->estate);
-	int rc = nodes_open(&o->nodes, o->estate->memfd, estate_nodes_at());
+	int rc = nodes_open(&o->nodes, o->estate->memfd, estate_nodes_at(), o->estate->crashed);
+	o->estate->crashed = false;
 	if (rc == 0 && o->taken_over)
 		rc = takeover_sweep(o);
 	if (rc == 0)
@@ -553,6 +557,7 @@ static int restore(struct overlay *o, struct err *e)
 	int rc = takeover_sessions(o);
 	if (rc < 0)
 		return err_errno(e, rc, "taking over the mount");
+	nodes_taken_end(o->nodes);
 	repos_restore(o);
 	return 0;
 }

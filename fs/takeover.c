@@ -30,12 +30,12 @@ static void collect_fd(struct node *n, void *arg)
 int takeover_sweep(struct overlay *o)
 {
 	struct fd_list l = {0};
-	nodes_each(o->nodes, collect_fd, &l);
+	nodes_taken(o->nodes, collect_fd, &l);
 	l.fds = calloc(l.n + 1, sizeof(int));
 	if (!l.fds)
 		return -ENOMEM;
 	l.n = 0;
-	nodes_each(o->nodes, collect_fd, &l);
+	nodes_taken(o->nodes, collect_fd, &l);
 	estate_sweep(o->estate, l.fds, l.n);
 	free(l.fds);
 	return 0;
@@ -64,7 +64,7 @@ int takeover_sessions(struct overlay *o)
 		if (old[i].used)
 			r->now[i] = router_session(o->router, old[i].home, old[i].session);
 	memcpy(copy, old, sizeof(o->estate->sessions));
-	nodes_each(o->nodes, renumber_session, r);
+	nodes_taken(o->nodes, renumber_session, r);
 	for (uint32_t i = 0; i < ESTATE_SESSIONS; i++)
 		old[i].used = 0;
 	for (uint32_t i = 0; i < ESTATE_SESSIONS; i++)
