@@ -22,6 +22,7 @@
 #include "manager/base/cleanup.h"
 #include "manager/base/clock.h"
 #include "manager/base/log.h"
+#include "manager/base/stop_point.h"
 
 enum {
 	SETTLE_US = 1000, /* events are gathered this long: one waking for many */
@@ -504,8 +505,11 @@ static void take_heard(struct coherence *c, char *heard)
 static void read_events(struct coherence *c)
 {
 	char *heard = c->o->estate->heard;
-	while (read(c->inotify, heard, ESTATE_HEARD) > 0)
+	while (read(c->inotify, heard, ESTATE_HEARD) > 0) {
+		stop_point("news-heard");
 		take_heard(c, heard);
+		stop_point("news-taken");
+	}
 	c->inherited = false;
 }
 

@@ -26,7 +26,7 @@ enum {
 	ESTATE_INTENTS = 4096,
 	ESTATE_REPOS = 4096,
 	ESTATE_SESSIONS = 16384,
-	ESTATE_NEWS = 4096, /* a multiple of 64 */
+	ESTATE_NEWS = 32768, /* a multiple of 64 */
 	ESTATE_HEARD = 65536,
 	ESTATE_OPCODES = 64,
 	ESTATE_INIT_MAX = 256,
@@ -104,7 +104,7 @@ struct estate {
 	uint32_t servers; /* how many there were, with this one */
 	_Atomic uint32_t
 		drained; /* the last of them that had nothing left to read: all was asked for again */
-	bool crashed;        /* set by the guard: the last server died by a mistake of its own */
+	bool crashed;    /* set by the guard: the last server died by a mistake of its own */
 	_Atomic bool resend; /* the kernel can be asked for what is in flight */
 	_Atomic uint32_t init_len;
 	_Alignas(8) char init[ESTATE_INIT_MAX]; /* the kernel's INIT, which it never says again */
@@ -112,7 +112,8 @@ struct estate {
 	_Atomic uint64_t handles; /* the last number of an ESTATE_HANDLE */
 	struct estate_fd kept[ESTATE_KEPT];
 	struct intent intents[ESTATE_INTENTS];
-	_Atomic uint32_t news_lost; /* how many found no place in news */
+	_Atomic uint32_t news_end;  /* the first place in news that was never used */
+	_Atomic uint32_t news_lost; /* how many found no place there */
 	_Atomic bool news_all;      /* a server left such: everything has to be looked at */
 	struct estate_news news[ESTATE_NEWS];
 	/* What the last read(2) from inotify brought, up to an event whose wd is 0. */

@@ -16,6 +16,7 @@
 #include "manager/base/cleanup.h"
 #include "manager/base/log.h"
 #include "manager/base/path.h"
+#include "manager/base/stop_point.h"
 
 struct item {
 	struct item *next;
@@ -190,6 +191,7 @@ static void *work(void *arg)
 		if (!q->head)
 			q->tail = &q->head;
 		pthread_mutex_unlock(&v->lock);
+		stop_point("news-told");
 		tell(q->o, it);
 		news_done(q->o->estate, it->news);
 		free(it);

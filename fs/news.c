@@ -8,7 +8,8 @@
 
 enum { NO_PLACE = -1, WORDS = ESTATE_NEWS / 64 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* leaf; of the two below */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* leaf; of all below */
+static int full;                                         /* so many words of used are full */
 static uint64_t used[WORDS];
 static uint64_t left[WORDS]; /* of them those of the server before us */
 
@@ -17,17 +18,19 @@ static bool is_in(const uint64_t *set, int at)
 	return set[at / 64] >> (at % 64) & 1;
 }
 
-static int take_place(void)
+/* The lowest: what was never used takes no memory. */
+static int take_place(struct estate *es)
 {
 	LOCK_SCOPE(&lock);
-	for (int w = 0; w < WORDS; w++) {
-		if (!~used[w])
-			continue;
-		int at = __builtin_ctzll(~used[w]);
-		used[w] |= (uint64_t)1 << at;
-		return w * 64 + at;
-	}
-	return NO_PLACE;
+	while (full < WORDS && !~used[full])
+		full++;
+	if (full == WORDS)
+		return NO_PLACE;
+	int at = full * 64 + __builtin_ctzll(~used[full]);
+	used[full] |= (uint64_t)1 << (at % 64);
+	if (es->news_end <= (uint32_t)at)
+		es->news_end = (uint32_t)at + 1;
+	return at;
 }
 
 /* The place is written before it is valid: we may be killed in between. */
@@ -41,7 +44,7 @@ static struct estate_news *place(struct estate *es, int at, uint64_t node, const
 
 int news_look(struct estate *es, uint64_t node, const char *name)
 {
-	int at = es ? take_place() : NO_PLACE;
+	int at = es ? take_place(es) : NO_PLACE;
 	if (at >= 0)
 		place(es, at, node, name)->kind = NEWS_LOOK;
 	else if (es)
@@ -52,7 +55,7 @@ int news_look(struct estate *es, uint64_t node, const char *name)
 int news_tell(struct estate *es, uint16_t repo, uint64_t node, const char *name, bool data,
 	      bool expire)
 {
-	int at = es ? take_place() : NO_PLACE;
+	int at = es ? take_place(es) : NO_PLACE;
 	if (at >= 0) {
 		struct estate_news *n = place(es, at, node, name);
 		n->repo = repo;
@@ -77,6 +80,7 @@ void news_done(struct estate *es, int at)
 	LOCK_SCOPE(&lock);
 	used[at / 64] &= ~((uint64_t)1 << (at % 64));
 	left[at / 64] &= ~((uint64_t)1 << (at % 64));
+	full = at / 64 < full ? at / 64 : full;
 }
 
 void news_begin(struct estate *es)
@@ -86,7 +90,8 @@ void news_begin(struct estate *es)
 		es->news_all = true;
 	es->news_lost = 0;
 	memset(used, 0, sizeof(used));
-	for (int at = 0; at < ESTATE_NEWS; at++)
+	full = 0;
+	for (int at = 0; at < (int)es->news_end; at++)
 		if (es->news[at].kind != NEWS_FREE)
 			used[at / 64] |= (uint64_t)1 << (at % 64);
 	memcpy(left, used, sizeof(left));
