@@ -454,10 +454,7 @@ static int take_over(struct overlay *o, struct err *e)
 	int rc = loop_resend(o);
 	if (rc < 0)
 		return err_errno(e, rc, "asking the kernel for what is in flight");
-	struct timespec cpu;
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
-	log_info("event=take_over pid=%d servers=%u cpu_us=%ld", (int)getpid(), o->estate->servers,
-		 (long)(cpu.tv_sec * 1000000 + cpu.tv_nsec / 1000));
+	takeover_log(o);
 	rc = recheck_new(o, &o->recheck);
 	return rc < 0 ? err_errno(e, rc, "looking for what has changed meanwhile") : 0;
 }

@@ -4,6 +4,8 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "fs/estate.h"
 #include "fs/mounts.h"
@@ -71,6 +73,14 @@ int takeover_sessions(struct overlay *o)
 		if (copy[i].used)
 			estate_note_session(o->estate, r->now[i], copy[i].home, copy[i].session);
 	return 0;
+}
+
+void takeover_log(const struct overlay *o)
+{
+	struct timespec cpu = {0};
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
+	log_info("event=take_over pid=%d servers=%u cpu_us=%ld", (int)getpid(), o->estate->servers,
+		 (long)(cpu.tv_sec * 1000000 + cpu.tv_nsec / 1000));
 }
 
 void takeover_failed(struct overlay *o)
