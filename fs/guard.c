@@ -209,6 +209,8 @@ struct estate *guard_inherited(char **argv)
 static bool is_over(struct guard *g, int status, int *code)
 {
 	struct estate *es = g->es;
+	es->crashed = es->phase != ESTATE_HANDOVER &&
+		      (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL);
 	if (es->phase == ESTATE_ENDED && WIFEXITED(status)) {
 		*code = WEXITSTATUS(status);
 		return true;
@@ -223,7 +225,6 @@ static bool is_over(struct guard *g, int status, int *code)
 		 WIFSIGNALED(status) ? "signal" : "status",
 		 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 	*code = CMD_FAILED;
-	es->crashed = !WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL;
 	if (g->ending)
 		end_mount(g, "the server died while it was to end");
 	else if (!es->init_len)

@@ -541,7 +541,6 @@ static int begin(struct overlay *o)
 {
 	estate_begin(o->estate);
 	int rc = nodes_open(&o->nodes, o->estate->memfd, estate_nodes_at(), o->estate->crashed);
-	o->estate->crashed = false;
 	if (rc == 0 && o->taken_over)
 		rc = takeover_sweep(o);
 	if (rc == 0)
