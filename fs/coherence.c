@@ -15,12 +15,14 @@
 #include "fs/estate.h"
 #include "fs/invalidate.h"
 #include "fs/lookup.h"
+#include "fs/news.h"
 #include "fs/pending.h"
 #include "fs/registry_watch.h"
 #include "fs/repos.h"
 #include "manager/base/cleanup.h"
 #include "manager/base/clock.h"
 #include "manager/base/log.h"
+#include "manager/base/stop_point.h"
 
 enum {
 	SETTLE_US = 1000, /* events are gathered this long: one waking for many */
@@ -46,10 +48,11 @@ struct coherence {
 	bool started;
 	_Atomic bool stop, writes, full_told;
 	pthread_mutex_t lock;
-	struct watch *watches;       /* protected by lock; owned */
-	struct pending *posted;      /* protected by lock: by other threads; owned */
-	struct pending *pending;     /* the thread's own; owned */
-	bool reload;                 /* the thread's own: the registry changed */
+	struct watch *watches;   /* protected by lock; owned */
+	struct pending *posted;  /* protected by lock: by other threads; owned */
+	struct pending *pending; /* the thread's own; owned */
+	bool reload;             /* the thread's own: the registry changed */
+	bool inherited;          /* the thread's own: there may be events from before its server */
 	uint64_t removals[REMOVALS]; /* protected by lock: hashes of own removals */
 };
 
@@ -87,7 +90,7 @@ int coherence_new(struct overlay *o, struct coherence **out, struct err *e)
 		coherence_free(c);
 		return rc;
 	}
-	nodes_each(o->nodes, adopt_watch, c);
+	nodes_taken(o->nodes, adopt_watch, c);
 	*out = c;
 	return 0;
 }
@@ -207,11 +210,15 @@ void coherence_unwatch(struct overlay *o, struct node *n)
 
 void coherence_seen(struct overlay *o, struct node *n, uint64_t stamp)
 {
+	if (stamp != n->stamp && !n->changing)
+		coherence_look(o, node_id(n), "");
+}
+
+void coherence_look(struct overlay *o, uint64_t node, const char *name)
+{
 	struct coherence *c = o->coherence;
-	if (stamp == n->stamp || n->changing)
-		return;
 	pthread_mutex_lock(&c->lock);
-	pending_add(&c->posted, node_id(n), "");
+	pending_add(&c->posted, o->estate, node, name);
 	pthread_mutex_unlock(&c->lock);
 	wake(c);
 }
@@ -225,8 +232,11 @@ void coherence_changed(struct overlay *o, struct node *n)
 {
 	if (!(n->flags & NODE_RECHECK))
 		return;
+	/* Noted first: we may be killed in between. */
+	int news = news_tell(o->estate, n->repo, node_id(n), "", true, false);
 	atomic_fetch_and(&n->flags, ~(uint32_t)NODE_RECHECK);
 	invalidate_inode(o, n->repo, node_id(n), true);
+	news_done(o->estate, news);
 }
 
 static uint64_t removal_hash(const struct node *parent, const char *name)
@@ -285,10 +295,11 @@ static bool check_content(struct overlay *o, struct node *n)
 	if (n->changing || n->stamp != believed)
 		return false;
 	bool written = fds_written(o->fds, n);
-	bool doubt = atomic_fetch_and(&n->flags, ~(uint32_t)NODE_DOUBT) & NODE_DOUBT;
+	bool doubt = n->flags & NODE_DOUBT; /* only this thread sets it */
 	if (ls.stamp == n->stamp && !doubt && (written || !may_be_another(n, &ls)))
 		return true;
 	atomic_fetch_or(&n->flags, NODE_OUTSIDE); /* before: we may be killed in between */
+	atomic_fetch_and(&n->flags, ~(uint32_t)NODE_DOUBT);
 	n->stamp = ls.stamp;
 	if (written)
 		atomic_fetch_or(&n->flags, NODE_CONTENDED);
@@ -322,7 +333,7 @@ static void lost_name(struct coherence *c, struct node *n)
 		atomic_fetch_or(&n->flags, NODE_UNLINKED);
 	else
 		coherence_watch(c->o, n);
-	pending_add(&c->pending, node_id(n), "");
+	pending_add(&c->pending, c->o->estate, node_id(n), "");
 }
 
 /* A file got one more name: no event told that under the name by which the kernel knows it. */
@@ -338,7 +349,7 @@ static void new_link(struct coherence *c, const struct lookup_stat *ls)
 	if (node_intern(c->o->nodes, &key, NULL, NULL, false, &n, &made) < 0)
 		return;
 	if (!made)
-		pending_add(&c->pending, node_id(n), "");
+		pending_add(&c->pending, c->o->estate, node_id(n), "");
 	lookup_forget(c->o, node_id(n), 1);
 }
 
@@ -373,7 +384,7 @@ static bool check_name(struct coherence *c, struct node *dir, const char *name, 
 		if (settled)
 			lost_name(c, belief);
 	} else if (same && (!own || belief->flags & NODE_REG)) {
-		pending_add(&c->pending, node_id(belief), "");
+		pending_add(&c->pending, o->estate, node_id(belief), "");
 	}
 	if (belief)
 		lookup_forget(o, node_id(belief), 1);
@@ -383,7 +394,7 @@ static bool check_name(struct coherence *c, struct node *dir, const char *name, 
 static void collect(struct node *n, void *arg)
 {
 	struct pending **list = arg;
-	pending_add(list, node_id(n), "");
+	pending_add(list, NULL, node_id(n), "");
 }
 
 /* The queue overflowed: nobody knows what was missed, so everything goes, negative names too (they hang
@@ -412,11 +423,13 @@ static void forget_everything(struct coherence *c)
  */
 static void file_event(struct coherence *c, struct node *n, uint32_t mask)
 {
-	if (mask & IN_CLOSE_WRITE && !fds_written(c->o->fds, n))
+	/* The server before us may have had ours open. */
+	bool written = fds_written(c->o->fds, n) || (c->inherited && n->flags & NODE_WRITTEN);
+	if (mask & IN_CLOSE_WRITE && !written)
 		return;
 	if (mask & IN_CLOSE_WRITE)
 		atomic_fetch_or(&n->flags, NODE_DOUBT);
-	pending_add(&c->pending, node_id(n), "");
+	pending_add(&c->pending, c->o->estate, node_id(n), "");
 }
 
 /*
@@ -469,27 +482,35 @@ static void take_event(struct coherence *c, const struct inotify_event *ev)
 	} else if (!(ev->mask & (IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO))) {
 		child_event(c, n, name, ev->mask);
 	} else if (!is_own(c, n, name, ev->mask)) {
-		pending_add(&c->pending, id, name);
+		pending_add(&c->pending, c->o->estate, id, name);
 	}
 	lookup_forget(c->o, id, 1);
 }
 
+/* The buffer lies in the estate: what is in it when we are killed our successor takes. */
+static void take_heard(struct coherence *c, char *heard)
+{
+	size_t at = 0;
+	while (at + sizeof(struct inotify_event) <= ESTATE_HEARD) {
+		const struct inotify_event *ev = (const void *)(heard + at);
+		if (ev->wd == 0 || ev->len > ESTATE_HEARD - at - sizeof(*ev))
+			break;
+		take_event(c, ev);
+		at += sizeof(*ev) + ev->len;
+	}
+	*(_Atomic int *)(void *)heard = 0; /* the first wd: first of all */
+	memset(heard, 0, at);
+}
+
 static void read_events(struct coherence *c)
 {
-	union {
-		char bytes[65536];
-		struct inotify_event align;
-	} buf;
-	for (;;) {
-		ssize_t n = read(c->inotify, buf.bytes, sizeof(buf.bytes));
-		if (n <= 0)
-			return;
-		for (ssize_t at = 0; at < n;) {
-			const struct inotify_event *ev = (const void *)(buf.bytes + at);
-			take_event(c, ev);
-			at += (ssize_t)(sizeof(*ev) + ev->len);
-		}
+	char *heard = c->o->estate->heard;
+	while (read(c->inotify, heard, ESTATE_HEARD) > 0) {
+		stop_point("news-heard");
+		take_heard(c, heard);
+		stop_point("news-taken");
 	}
+	c->inherited = false;
 }
 
 static void look_at_pending(struct coherence *c)
@@ -534,6 +555,9 @@ static void *work(void *arg)
 				{.fd = c->wake, .events = POLLIN},
 				{.fd = registry_watch_fd(c->registry), .events = POLLIN}};
 	uint64_t count;
+	c->inherited = c->o->taken_over;
+	take_heard(c, c->o->estate->heard);
+	memset(c->o->estate->heard, 0, ESTATE_HEARD);
 	while (!c->stop) {
 		int timeout = c->pending ? RETRY_MS : c->writes ? WRITE_FD_MS : -1;
 		if (poll(fds, 3, timeout) < 0 && errno != EINTR)

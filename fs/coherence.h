@@ -40,6 +40,9 @@ void coherence_watch_root(struct overlay *o, const char *root);
  * is writing through the mount, the cached data goes. */
 void coherence_seen(struct overlay *o, struct node *n, uint64_t stamp);
 
+/* Looks at a name in a directory, or (name "") at the content of a node, as if an event had told of it. */
+void coherence_look(struct overlay *o, uint64_t node, const char *name);
+
 /* Drops the cached data of n when the change in hand is over: it is known to be wrong. */
 void coherence_post(struct overlay *o, struct node *n);
 

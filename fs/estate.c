@@ -10,6 +10,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "fs/news.h"
 #include "fs/node.h"
 #include "manager/base/cleanup.h"
 
@@ -80,6 +81,7 @@ int estate_open(struct estate **out, int fd, struct err *e)
 void estate_begin(struct estate *es)
 {
 	es->servers++;
+	news_begin(es);
 	/* Those of callers that were killed as well: nobody asked for them again. A server that was killed before
 	 * it had read everything leaves what it did not come to. */
 	for (uint32_t i = 0; i < ESTATE_INTENTS; i++)

@@ -19,13 +19,15 @@
 
 /* To be raised with every change of this file or of the records in node.h and node_table.h: then another
  * program does not take over, but leaves that to the one that made it. */
-enum { ESTATE_VERSION = 2 };
+enum { ESTATE_VERSION = 3 };
 
 enum {
 	ESTATE_KEPT = 8192,
 	ESTATE_INTENTS = 4096,
 	ESTATE_REPOS = 4096,
 	ESTATE_SESSIONS = 16384,
+	ESTATE_NEWS = 32768, /* a multiple of 64 */
+	ESTATE_HEARD = 65536,
 	ESTATE_OPCODES = 64,
 	ESTATE_INIT_MAX = 256,
 	ESTATE_ID = 64,
@@ -79,6 +81,16 @@ struct estate_session {
 	_Atomic uint32_t used;
 };
 
+/* Something heard of a change outside, or to be told to the kernel; news.h. */
+enum { NEWS_FREE, NEWS_LOOK, NEWS_TELL };
+struct estate_news {
+	uint64_t node;         /* nodeid */
+	_Atomic uint32_t kind; /* valid unless NEWS_FREE */
+	uint16_t repo;         /* of NEWS_TELL, as are the next two: invalidate.h */
+	bool data, expire;
+	char name[256]; /* in that directory; "": the node itself */
+};
+
 struct estate {
 	char magic[8];
 	uint32_t version;
@@ -92,6 +104,7 @@ struct estate {
 	uint32_t servers; /* how many there were, with this one */
 	_Atomic uint32_t
 		drained; /* the last of them that had nothing left to read: all was asked for again */
+	bool crashed;    /* set by the guard: the last server died by a mistake of its own */
 	_Atomic bool resend; /* the kernel can be asked for what is in flight */
 	_Atomic uint32_t init_len;
 	_Alignas(8) char init[ESTATE_INIT_MAX]; /* the kernel's INIT, which it never says again */
@@ -99,6 +112,12 @@ struct estate {
 	_Atomic uint64_t handles; /* the last number of an ESTATE_HANDLE */
 	struct estate_fd kept[ESTATE_KEPT];
 	struct intent intents[ESTATE_INTENTS];
+	_Atomic uint32_t news_end;  /* the first place in news that was never used */
+	_Atomic uint32_t news_lost; /* how many found no place there */
+	_Atomic bool news_all;      /* a server left such: everything has to be looked at */
+	struct estate_news news[ESTATE_NEWS];
+	/* What the last read(2) from inotify brought, up to an event whose wd is 0. */
+	_Alignas(8) char heard[ESTATE_HEARD];
 	struct estate_session sessions[ESTATE_SESSIONS];
 	struct estate_repo repos[ESTATE_REPOS];
 };

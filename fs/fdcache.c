@@ -142,7 +142,7 @@ static void adopt_pin(struct fdcache *c, int at)
 void fdcache_adopt(struct fdcache *c, struct estate *es)
 {
 	c->estate = es;
-	nodes_each(c->nodes, adopt_path, c);
+	nodes_taken(c->nodes, adopt_path, c);
 	for (int i = 0; i < ESTATE_KEPT; i++)
 		if (es->kept[i].kind == ESTATE_PIN_READ || es->kept[i].kind == ESTATE_PIN_WRITE)
 			adopt_pin(c, i);

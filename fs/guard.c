@@ -208,7 +208,9 @@ struct estate *guard_inherited(char **argv)
 /* The server is gone. True: the mount is over, with *code. False: there shall be another one. */
 static bool is_over(struct guard *g, int status, int *code)
 {
-	const struct estate *es = g->es;
+	struct estate *es = g->es;
+	es->crashed = es->phase != ESTATE_HANDOVER &&
+		      (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL);
 	if (es->phase == ESTATE_ENDED && WIFEXITED(status)) {
 		*code = WEXITSTATUS(status);
 		return true;

@@ -11,16 +11,19 @@
 #include "fs/change.h"
 #include "fs/coherence.h"
 #include "fs/lookup.h"
+#include "fs/news.h"
 #include "fs/repos.h"
 #include "manager/base/cleanup.h"
 #include "manager/base/log.h"
 #include "manager/base/path.h"
+#include "manager/base/stop_point.h"
 
 struct item {
 	struct item *next;
 	fuse_ino_t ino;
 	bool data, expire, written; /* written: by a program in the mount */
-	char name[];                /* "" for an inode */
+	int news;
+	char name[]; /* "" for an inode */
 };
 
 struct queue {
@@ -60,6 +63,7 @@ static void drop_items(struct queue *q)
 	while (q->head) {
 		struct item *it = q->head;
 		q->head = it->next;
+		news_done(q->o->estate, it->news);
 		free(it);
 	}
 	q->tail = &q->head;
@@ -187,7 +191,9 @@ static void *work(void *arg)
 		if (!q->head)
 			q->tail = &q->head;
 		pthread_mutex_unlock(&v->lock);
+		stop_point("news-told");
 		tell(q->o, it);
+		news_done(q->o->estate, it->news);
 		free(it);
 		pthread_mutex_lock(&v->lock);
 	}
@@ -247,9 +253,11 @@ static void enqueue(struct overlay *o, uint16_t repo, struct item what, const ch
 	}
 	memcpy(it, &what, sizeof(what));
 	memcpy(it->name, name ? name : "", len + 1);
+	it->news = news_tell(o->estate, repo, it->ino, it->name, it->data, it->expire);
 	LOCK_SCOPE(&v->lock);
 	struct queue *q = v->stop ? NULL : queue_locked(v, repo, what.written);
 	if (!q) {
+		news_done(o->estate, it->news);
 		free(it);
 		return;
 	}

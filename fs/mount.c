@@ -451,11 +451,10 @@ static int new_session(struct overlay *o, const char *options, struct err *e)
 /* From here on the kernel's requests are ours, those that the server before us had read too. */
 static int take_over(struct overlay *o, struct err *e)
 {
-	loop_take_over(o);
 	int rc = loop_resend(o);
 	if (rc < 0)
 		return err_errno(e, rc, "asking the kernel for what is in flight");
-	log_info("event=take_over pid=%d servers=%u", (int)getpid(), o->estate->servers);
+	takeover_log(o);
 	rc = recheck_new(o, &o->recheck);
 	return rc < 0 ? err_errno(e, rc, "looking for what has changed meanwhile") : 0;
 }
@@ -508,6 +507,8 @@ static int serve(struct overlay *o, struct err *e)
 {
 	struct ender w = {.o = o};
 	pthread_t thread;
+	if (o->taken_over)
+		loop_take_over(o); /* first of all: from here on the kernel can be told something */
 	int rc = coherence_start(o, e);
 	if (rc < 0)
 		return rc;
@@ -539,7 +540,7 @@ static int serve(struct overlay *o, struct err *e)
 static int begin(struct overlay *o)
 {
 	estate_begin(o->estate);
-	int rc = nodes_open(&o->nodes, o->estate->memfd, estate_nodes_at());
+	int rc = nodes_open(&o->nodes, o->estate->memfd, estate_nodes_at(), o->estate->crashed);
 	if (rc == 0 && o->taken_over)
 		rc = takeover_sweep(o);
 	if (rc == 0)
@@ -552,6 +553,7 @@ static int restore(struct overlay *o, struct err *e)
 	int rc = takeover_sessions(o);
 	if (rc < 0)
 		return err_errno(e, rc, "taking over the mount");
+	nodes_taken_end(o->nodes);
 	repos_restore(o);
 	return 0;
 }

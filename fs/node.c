@@ -9,12 +9,26 @@
 #include "fs/node_table.h"
 #include "manager/base/cleanup.h"
 
-static int hash_init(struct hash *h)
+enum { FIRST_MASK = 1023 };
+
+static void change_ended(struct nodes **t)
 {
-	h->mask = 1023;
-	h->heads = calloc(h->mask + 1, sizeof(*h->heads));
-	return h->heads ? 0 : -ENOMEM;
+	node_stored();
+	(*t)->kept->changing = false;
+	pthread_mutex_unlock(&(*t)->lock);
 }
+
+static struct nodes *change_begins(struct nodes *t)
+{
+	pthread_mutex_lock(&t->lock);
+	t->kept->changing = true;
+	node_stored();
+	return t;
+}
+
+/* As LOCK_SCOPE() of the table, for who changes chains and counts: a successor finds them whole unless the server
+ * was killed within. */
+#define CHANGE_SCOPE(t) CLEANUP(change_ended) struct nodes *changed = change_begins(t)
 
 /* The hash of entry x; *next: where its chain goes on. */
 typedef uint32_t (*hash_of_fn)(struct nodes *t, uint32_t x, uint32_t **next);
@@ -33,25 +47,23 @@ static uint32_t of_name(struct nodes *t, uint32_t x, uint32_t **next)
 	return hash_name(m->parent, m->text);
 }
 
-/* Doubles the heads when there are more entries than heads; failing to is only slow. */
-static void grow(struct nodes *t, struct hash *h, hash_of_fn of)
+/* Doubles the heads when there are more entries than heads; what was in chain i comes to i or to the new half. */
+static void grow(struct nodes *t, struct hash *h, uint32_t *heads, hash_of_fn of)
 {
-	if (h->count <= h->mask)
+	const uint32_t old = h->mask;
+	if (h->count <= old || (size_t)old + 1 >= NODE_HEADS_BYTES / sizeof(*heads))
 		return;
-	uint32_t mask = h->mask * 2 + 1;
-	uint32_t *heads = calloc((size_t)mask + 1, sizeof(*heads));
-	if (!heads)
-		return;
-	for (uint32_t i = 0; i <= h->mask; i++)
-		for (uint32_t x = h->heads[i], after; x; x = after) {
-			uint32_t *next, *head = &heads[of(t, x, &next) & mask];
+	h->mask = old * 2 + 1;
+	for (uint32_t i = 0; i <= old; i++) {
+		uint32_t x = heads[i], after = NODE_NONE;
+		heads[i] = NODE_NONE;
+		for (; x; x = after) {
+			uint32_t *next, *head = &heads[of(t, x, &next) & h->mask];
 			after = *next;
 			*next = *head;
 			*head = x;
 		}
-	free(h->heads);
-	h->heads = heads;
-	h->mask = mask;
+	}
 }
 
 static int dev_index(struct nodes *t, dev_t dev, uint16_t *out)
@@ -71,9 +83,9 @@ static int dev_index(struct nodes *t, dev_t dev, uint16_t *out)
 
 static int alloc_node(struct nodes *t, struct node **out)
 {
-	uint32_t index = t->free_node;
+	uint32_t index = t->kept->free_node;
 	if (index) {
-		t->free_node = node_ptr(t, index)->next;
+		t->kept->free_node = node_ptr(t, index)->next;
 	} else {
 		if ((t->kept->node_end + 1) * sizeof(struct node) > NODE_TABLE_BYTES)
 			return -ENOMEM;
@@ -86,7 +98,7 @@ static int alloc_node(struct nodes *t, struct node **out)
 	       sizeof(*n) - offsetof(struct node, nlookup));
 	n->path_fd = -1;
 	n->wd = -1;
-	t->live_nodes++;
+	t->kept->live_nodes++;
 	*out = n;
 	return 0;
 }
@@ -94,9 +106,9 @@ static int alloc_node(struct nodes *t, struct node **out)
 static int alloc_name(struct nodes *t, size_t len, uint32_t *out)
 {
 	size_t units = (sizeof(struct name) + len + 1 + NAME_UNIT - 1) / NAME_UNIT;
-	uint32_t index = t->free_name[units];
+	uint32_t index = t->kept->free_name[units];
 	if (index) {
-		t->free_name[units] = name_ptr(t, index)->sibling;
+		t->kept->free_name[units] = name_ptr(t, index)->sibling;
 	} else {
 		index = t->kept->name_end;
 		if ((index + units) * NAME_UNIT > NODE_TABLE_BYTES)
@@ -105,8 +117,8 @@ static int alloc_name(struct nodes *t, size_t len, uint32_t *out)
 		node_stored();
 		t->kept->name_end += (uint32_t)units;
 	}
-	t->live_names++;
-	t->name_bytes += units * NAME_UNIT;
+	t->kept->live_names++;
+	t->kept->name_bytes += units * NAME_UNIT;
 	*out = index;
 	return 0;
 }
@@ -115,10 +127,10 @@ static void free_name(struct nodes *t, uint32_t index)
 {
 	struct name *m = name_ptr(t, index);
 	m->parent = NODE_NONE;
-	m->sibling = t->free_name[m->units];
-	t->free_name[m->units] = index;
-	t->live_names--;
-	t->name_bytes -= (uint64_t)m->units * NAME_UNIT;
+	m->sibling = t->kept->free_name[m->units];
+	t->kept->free_name[m->units] = index;
+	t->kept->live_names--;
+	t->kept->name_bytes -= (uint64_t)m->units * NAME_UNIT;
 }
 
 /* In memory of its own (memfd -1), or in that file from byte `at` on. */
@@ -135,12 +147,15 @@ static int map_table(struct nodes *t, int memfd, off_t at)
 	t->kept = (struct nodes_kept *)(void *)t->base;
 	t->node_mem = t->base + NODE_KEPT_BYTES;
 	t->name_mem = t->node_mem + NODE_TABLE_BYTES;
+	t->ino_heads = (uint32_t *)(void *)(t->name_mem + NODE_TABLE_BYTES);
+	t->name_heads = t->ino_heads + NODE_HEADS_BYTES / sizeof(uint32_t);
 	return 0;
 }
 
 static int make_root(struct nodes *t)
 {
 	struct node *root = NULL;
+	t->kept->by_ino.mask = t->kept->by_name.mask = FIRST_MASK;
 	t->kept->node_end = NODE_ROOT_ID;
 	t->kept->name_end = 1;
 	int rc = alloc_node(t, &root);
@@ -152,21 +167,20 @@ static int make_root(struct nodes *t)
 	return 0;
 }
 
-int nodes_open(struct nodes **out, int memfd, off_t at)
+int nodes_open(struct nodes **out, int memfd, off_t at, bool doubt)
 {
 	struct nodes *t = calloc(1, sizeof(*t));
 	if (!t)
 		return -ENOMEM;
 	pthread_mutex_init(&t->lock, NULL);
 	int rc = map_table(t, memfd, at);
-	if (rc == 0)
-		rc = hash_init(&t->by_ino);
-	if (rc == 0)
-		rc = hash_init(&t->by_name);
-	if (rc == 0 && t->kept->node_end > NODE_ROOT_ID)
-		rc = nodes_rebuild(t);
-	else if (rc == 0)
+	if (rc == 0 && t->kept->node_end > NODE_ROOT_ID) {
+		if (doubt || t->kept->changing)
+			nodes_rebuild(t);
+		rc = nodes_take_stock(t);
+	} else if (rc == 0) {
 		rc = make_root(t);
+	}
 	if (rc < 0) {
 		nodes_free(t);
 		return rc;
@@ -177,15 +191,14 @@ int nodes_open(struct nodes **out, int memfd, off_t at)
 
 int nodes_new(struct nodes **out)
 {
-	return nodes_open(out, -1, 0);
+	return nodes_open(out, -1, 0, false);
 }
 
 struct nodes *nodes_free(struct nodes *t)
 {
 	if (!t)
 		return NULL;
-	free(t->by_ino.heads);
-	free(t->by_name.heads);
+	free(t->taken);
 	if (t->base)
 		munmap(t->base, NODES_BYTES);
 	pthread_mutex_destroy(&t->lock);
@@ -231,7 +244,7 @@ dev_t node_dev(struct nodes *t, const struct node *n)
 
 static struct node *find_ino_locked(struct nodes *t, uint16_t dev, uint64_t ino)
 {
-	uint32_t x = t->by_ino.heads[hash_ino(dev, ino) & t->by_ino.mask];
+	uint32_t x = t->ino_heads[hash_ino(dev, ino) & t->kept->by_ino.mask];
 	for (; x; x = node_ptr(t, x)->next)
 		if (node_ptr(t, x)->ino == ino && node_ptr(t, x)->dev == dev)
 			return node_ptr(t, x);
@@ -241,12 +254,12 @@ static struct node *find_ino_locked(struct nodes *t, uint16_t dev, uint64_t ino)
 /* True when it was there: a node whose number was reused is out of the table already. */
 static bool unhash_node_locked(struct nodes *t, struct node *n)
 {
-	uint32_t *at = &t->by_ino.heads[hash_ino(n->dev, n->ino) & t->by_ino.mask];
+	uint32_t *at = &t->ino_heads[hash_ino(n->dev, n->ino) & t->kept->by_ino.mask];
 	for (; *at; at = &node_ptr(t, *at)->next)
 		if (*at == n->index) {
 			*at = n->next;
 			n->next = NODE_NONE;
-			t->by_ino.count--;
+			t->kept->by_ino.count--;
 			return true;
 		}
 	return false;
@@ -254,7 +267,7 @@ static bool unhash_node_locked(struct nodes *t, struct node *n)
 
 static uint32_t *name_slot_locked(struct nodes *t, uint32_t parent, const char *text)
 {
-	uint32_t *at = &t->by_name.heads[hash_name(parent, text) & t->by_name.mask];
+	uint32_t *at = &t->name_heads[hash_name(parent, text) & t->kept->by_name.mask];
 	for (; *at; at = &name_ptr(t, *at)->hash_next) {
 		struct name *m = name_ptr(t, *at);
 		if (m->parent == parent && strcmp(m->text, text) == 0)
@@ -278,14 +291,14 @@ static void drop_name_locked(struct nodes *t, uint32_t *slot)
 	uint32_t index = *slot;
 	struct name *m = name_ptr(t, index);
 	*slot = m->hash_next;
-	t->by_name.count--;
+	t->kept->by_name.count--;
 	detach_from_node_locked(t, index);
 	struct node *parent = node_ptr(t, m->parent);
 	if (--parent->children == 0 && parent->nlookup == 0) {
-		if (t->n_orphans < MAX_ORPHANS)
-			t->orphans[t->n_orphans++] = parent->index;
+		if (t->kept->n_orphans < MAX_ORPHANS)
+			t->kept->orphans[t->kept->n_orphans++] = parent->index;
 		else
-			t->more_orphans = true;
+			t->kept->more_orphans = true;
 	}
 	free_name(t, index);
 }
@@ -313,12 +326,12 @@ static int add_name_locked(struct nodes *t, struct node *n, struct node *parent,
 	m->parent = parent->index; /* valid from here on */
 	m->sibling = n->names;
 	n->names = index;
-	uint32_t *head = &t->by_name.heads[hash_name(parent->index, text) & t->by_name.mask];
+	uint32_t *head = &t->name_heads[hash_name(parent->index, text) & t->kept->by_name.mask];
 	m->hash_next = *head;
 	*head = index;
-	t->by_name.count++;
+	t->kept->by_name.count++;
 	parent->children++;
-	grow(t, &t->by_name, of_name);
+	grow(t, &t->kept->by_name, t->name_heads, of_name);
 	return 0;
 }
 
@@ -336,11 +349,11 @@ static int make_node_locked(struct nodes *t, const struct node_key *key, uint16_
 	n->repo = key->repo;
 	node_stored();
 	n->ino = key->ino; /* valid from here on */
-	uint32_t *head = &t->by_ino.heads[hash_ino(dev, n->ino) & t->by_ino.mask];
+	uint32_t *head = &t->ino_heads[hash_ino(dev, n->ino) & t->kept->by_ino.mask];
 	n->next = *head;
 	*head = n->index;
-	t->by_ino.count++;
-	grow(t, &t->by_ino, of_ino);
+	t->kept->by_ino.count++;
+	grow(t, &t->kept->by_ino, t->ino_heads, of_ino);
 	*out = n;
 	return 0;
 }
@@ -348,9 +361,9 @@ static int make_node_locked(struct nodes *t, const struct node_key *key, uint16_
 static void free_node_locked(struct nodes *t, struct node *n)
 {
 	n->ino = 0;
-	n->next = t->free_node;
-	t->free_node = n->index;
-	t->live_nodes--;
+	n->next = t->kept->free_node;
+	t->kept->free_node = n->index;
+	t->kept->live_nodes--;
 }
 
 int node_intern(struct nodes *t, const struct node_key *key, struct node *parent, const char *name,
@@ -358,7 +371,7 @@ int node_intern(struct nodes *t, const struct node_key *key, struct node *parent
 {
 	uint16_t dev = 0;
 	bool fresh = false;
-	LOCK_SCOPE(&t->lock);
+	CHANGE_SCOPE(t);
 	int rc = dev_index(t, key->dev, &dev);
 	if (rc < 0)
 		return rc;
@@ -412,20 +425,21 @@ static void free_if_unused_locked(struct nodes *t, struct node *n, struct node *
 struct node *node_forget(struct nodes *t, struct node *n, uint64_t count)
 {
 	struct node *dead = NULL;
-	LOCK_SCOPE(&t->lock);
+	CHANGE_SCOPE(t);
 	if (n->index == NODE_ROOT_ID)
 		return NULL;
 	n->nlookup -= count < n->nlookup ? count : n->nlookup;
 	free_if_unused_locked(t, n, &dead);
 	/* Freeing a node frees its names, which may leave their parents without use. */
-	while (t->n_orphans || t->more_orphans) {
-		uint32_t all = t->more_orphans ? t->kept->node_end : NODE_ROOT_ID;
-		t->more_orphans = false;
+	while (t->kept->n_orphans || t->kept->more_orphans) {
+		uint32_t all = t->kept->more_orphans ? t->kept->node_end : NODE_ROOT_ID;
+		t->kept->more_orphans = false;
 		for (uint32_t i = NODE_ROOT_ID; i < all; i++)
 			if (node_ptr(t, i)->ino) /* 0: free */
 				free_if_unused_locked(t, node_ptr(t, i), &dead);
-		while (t->n_orphans)
-			free_if_unused_locked(t, node_ptr(t, t->orphans[--t->n_orphans]), &dead);
+		while (t->kept->n_orphans)
+			free_if_unused_locked(
+				t, node_ptr(t, t->kept->orphans[--t->kept->n_orphans]), &dead);
 	}
 	return dead;
 }
@@ -437,7 +451,7 @@ struct node *node_next_dead(struct nodes *t, const struct node *n)
 
 void node_bury(struct nodes *t, struct node *n)
 {
-	LOCK_SCOPE(&t->lock);
+	CHANGE_SCOPE(t);
 	free_node_locked(t, n);
 }
 
@@ -466,7 +480,7 @@ struct node *node_name_find(struct nodes *t, const struct node *parent, const ch
 
 void node_name_add(struct nodes *t, struct node *n, struct node *parent, const char *name)
 {
-	LOCK_SCOPE(&t->lock);
+	CHANGE_SCOPE(t);
 	/* Without memory for the name the file is reached by its descriptor only, and the event of this
 	 * change is taken for one from outside: slower, not wrong. */
 	(void)add_name_locked(t, n, parent, name, true);
@@ -475,7 +489,7 @@ void node_name_add(struct nodes *t, struct node *n, struct node *parent, const c
 
 struct node *node_name_drop(struct nodes *t, struct node *parent, const char *name, bool *last)
 {
-	LOCK_SCOPE(&t->lock);
+	CHANGE_SCOPE(t);
 	uint32_t *slot = name_slot_locked(t, parent->index, name);
 	if (!slot)
 		return NULL;
@@ -488,7 +502,7 @@ struct node *node_name_drop(struct nodes *t, struct node *parent, const char *na
 
 bool node_name_drop_of(struct nodes *t, struct node *parent, const char *name, const struct node *n)
 {
-	LOCK_SCOPE(&t->lock);
+	CHANGE_SCOPE(t);
 	uint32_t *slot = name_slot_locked(t, parent->index, name);
 	bool is = slot && node_ptr(t, name_ptr(t, *slot)->node) == n;
 	if (is)
@@ -510,21 +524,47 @@ bool node_name_nth(struct nodes *t, const struct node *n, unsigned nth, struct n
 	return true;
 }
 
-void nodes_each(struct nodes *t, void (*fn)(struct node *n, void *arg), void *arg)
+bool nodes_some(struct nodes *t, uint32_t *from, uint32_t count,
+		void (*fn)(struct node *n, void *arg), void *arg)
 {
 	LOCK_SCOPE(&t->lock);
-	for (uint32_t i = NODE_ROOT_ID; i < t->kept->node_end; i++) {
-		struct node *n = node_ptr(t, i);
+	for (; count && *from < t->kept->node_end; count--, (*from)++) {
+		struct node *n = node_ptr(t, *from);
+		if (*from && (n->nlookup || n->children))
+			fn(n, arg);
+	}
+	return *from < t->kept->node_end;
+}
+
+void nodes_taken(struct nodes *t, void (*fn)(struct node *n, void *arg), void *arg)
+{
+	LOCK_SCOPE(&t->lock);
+	for (size_t i = 0; i < t->n_taken; i++) {
+		struct node *n = node_ptr(t, t->taken[i]);
 		if (n->nlookup || n->children)
 			fn(n, arg);
 	}
 }
 
+void nodes_taken_end(struct nodes *t)
+{
+	free(t->taken);
+	t->taken = NULL;
+	t->n_taken = 0;
+}
+
+void nodes_each(struct nodes *t, void (*fn)(struct node *n, void *arg), void *arg)
+{
+	uint32_t from = NODE_ROOT_ID;
+	nodes_some(t, &from, UINT32_MAX, fn, arg);
+}
+
 void nodes_stats(struct nodes *t, struct nodes_stats *out)
 {
 	LOCK_SCOPE(&t->lock);
-	out->nodes = t->live_nodes;
-	out->names = t->live_names;
-	out->bytes = t->live_nodes * sizeof(struct node) + t->name_bytes +
-		     ((uint64_t)t->by_ino.mask + 1 + t->by_name.mask + 1) * sizeof(uint32_t);
+	out->nodes = t->kept->live_nodes;
+	out->names = t->kept->live_names;
+	out->bytes =
+		t->kept->live_nodes * sizeof(struct node) + t->kept->name_bytes +
+		((uint64_t)t->kept->by_ino.mask + 1 + t->kept->by_name.mask + 1) * sizeof(uint32_t);
 }

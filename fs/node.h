@@ -5,7 +5,7 @@
  * linked by 32-bit indexes inside two reserved regions, so a node with one name costs about 130 bytes
  * and the table can lie in memory that outlives the server (estate.h). A server may be killed at any
  * instruction: a record is written before it becomes valid (a node by its ino, a name by its parent), and the next
- * server makes all chains anew from the valid records.
+ * server makes all chains anew from the valid records, if one was being changed that moment.
  *
  * Locking: the table has one lock, a leaf: every function here takes and drops it. A node stays where
  * it is while the kernel holds it (nlookup > 0) or a name of a child does, so a request may keep the
@@ -78,9 +78,10 @@ int nodes_new(struct nodes **out);
 
 /* The same in the file memfd (of NODES_BYTES from byte at on, a multiple of the page size): takes over what a
  * server before us left there. What only that server could know is reset (changes under way, who
- * uses path_fd); path_fd and wd stay. Nodes that nobody needs any more are freed. */
-#define NODES_BYTES (((size_t)32 << 30) + (1 << 16))
-int nodes_open(struct nodes **out, int memfd, off_t at);
+ * uses path_fd); path_fd and wd stay. Chains are made anew, and nodes that nobody needs any more freed, only with
+ * doubt (that server crashed), or when it was killed in the middle of changing them. */
+#define NODES_BYTES (((size_t)34 << 30) + (1 << 16))
+int nodes_open(struct nodes **out, int memfd, off_t at, bool doubt);
 struct nodes *nodes_free(struct nodes *t);
 
 /* NULL for a number that names no node. */
@@ -128,8 +129,18 @@ enum { NODE_NAME_MAX = 256 };
 bool node_name_nth(struct nodes *t, const struct node *n, unsigned nth, struct node **parent,
 		   char name[NODE_NAME_MAX]);
 
+/* Calls fn for each node of which the server before us had something: path_fd, wd or session. Ends with
+ * nodes_taken_end(). */
+void nodes_taken(struct nodes *t, void (*fn)(struct node *n, void *arg), void *arg);
+void nodes_taken_end(struct nodes *t);
+
 /* Calls fn for each node that is known (table lock held: fn is quick and calls nothing of the table). */
 void nodes_each(struct nodes *t, void (*fn)(struct node *n, void *arg), void *arg);
+
+/* The same for the next of them from *from on, count records at most, so that the lock is not held for long. False:
+ * there are no more. */
+bool nodes_some(struct nodes *t, uint32_t *from, uint32_t count,
+		void (*fn)(struct node *n, void *arg), void *arg);
 
 struct nodes_stats {
 	uint64_t nodes, names, bytes; /* bytes: node and name memory in use and the hash tables */

@@ -17,20 +17,24 @@ static bool valid(struct nodes *t, uint32_t index)
 static void free_node(struct nodes *t, struct node *n)
 {
 	n->ino = 0;
-	n->next = t->free_node;
-	t->free_node = n->index;
+	n->next = t->kept->free_node;
+	t->kept->free_node = n->index;
 }
 
 static void reset_nodes(struct nodes *t)
 {
-	for (uint32_t i = NODE_ROOT_ID; i < t->kept->node_end; i++) {
+	struct nodes_kept *k = t->kept;
+	k->free_node = NODE_NONE;
+	memset(k->free_name, 0, sizeof(k->free_name));
+	k->live_nodes = k->live_names = k->name_bytes = 0;
+	k->n_orphans = 0;
+	k->more_orphans = false;
+	for (uint32_t i = NODE_ROOT_ID; i < k->node_end; i++) {
 		struct node *n = node_ptr(t, i);
 		n->index = i;
 		n->next = n->names = n->children = 0;
-		n->changing = n->waiting = 0;
-		n->lru_prev = n->lru_next = n->users = 0;
 		if (valid(t, i))
-			t->live_nodes++;
+			k->live_nodes++;
 		else
 			free_node(t, n);
 	}
@@ -40,8 +44,8 @@ static void free_name(struct nodes *t, uint32_t index)
 {
 	struct name *m = name_ptr(t, index);
 	m->parent = NODE_NONE;
-	m->sibling = t->free_name[m->units];
-	t->free_name[m->units] = index;
+	m->sibling = t->kept->free_name[m->units];
+	t->kept->free_name[m->units] = index;
 }
 
 static void take_name(struct nodes *t, uint32_t index)
@@ -55,8 +59,8 @@ static void take_name(struct nodes *t, uint32_t index)
 	m->sibling = n->names;
 	n->names = index;
 	node_ptr(t, m->parent)->children++;
-	t->live_names++;
-	t->name_bytes += (uint64_t)m->units * NAME_UNIT;
+	t->kept->live_names++;
+	t->kept->name_bytes += (uint64_t)m->units * NAME_UNIT;
 }
 
 static void take_names(struct nodes *t)
@@ -83,8 +87,8 @@ static void free_unused(struct nodes *t, uint32_t first)
 		for (uint32_t x = n->names, next; x; x = next) {
 			struct node *parent = node_ptr(t, name_ptr(t, x)->parent);
 			next = name_ptr(t, x)->sibling;
-			t->live_names--;
-			t->name_bytes -= (uint64_t)name_ptr(t, x)->units * NAME_UNIT;
+			t->kept->live_names--;
+			t->kept->name_bytes -= (uint64_t)name_ptr(t, x)->units * NAME_UNIT;
 			free_name(t, x);
 			if (--parent->children || parent->nlookup || parent->index == NODE_ROOT_ID)
 				continue;
@@ -94,18 +98,17 @@ static void free_unused(struct nodes *t, uint32_t first)
 		n->gen++;
 		n->path_fd = -1;
 		n->wd = -1;
-		t->live_nodes--;
+		t->kept->live_nodes--;
 		free_node(t, n);
 	}
 }
 
-static int size_hash(struct hash *h, uint64_t count)
+static void empty_hash(struct hash *h, uint32_t *heads, uint64_t count)
 {
-	while (h->mask < count)
+	memset(heads, 0, ((size_t)h->mask + 1) * sizeof(*heads));
+	while (h->mask < count && ((size_t)h->mask + 1) * sizeof(*heads) < NODE_HEADS_BYTES)
 		h->mask = h->mask * 2 + 1;
-	free(h->heads);
-	h->heads = calloc((size_t)h->mask + 1, sizeof(*h->heads));
-	return h->heads ? 0 : -ENOMEM;
+	h->count = 0;
 }
 
 static void fill_hashes(struct nodes *t)
@@ -117,36 +120,84 @@ static void fill_hashes(struct nodes *t)
 		n->next = NODE_NONE;
 		if (!(n->flags & NODE_REPLACED)) {
 			uint32_t *head =
-				&t->by_ino.heads[hash_ino(n->dev, n->ino) & t->by_ino.mask];
+				&t->ino_heads[hash_ino(n->dev, n->ino) & t->kept->by_ino.mask];
 			n->next = *head;
 			*head = i;
-			t->by_ino.count++;
+			t->kept->by_ino.count++;
 		}
 	}
 	for (uint32_t i = 1; i < t->kept->name_end; i += name_ptr(t, i)->units) {
 		struct name *m = name_ptr(t, i);
 		if (!m->parent)
 			continue;
-		uint32_t *head = &t->by_name.heads[hash_name(m->parent, m->text) & t->by_name.mask];
+		uint32_t *head =
+			&t->name_heads[hash_name(m->parent, m->text) & t->kept->by_name.mask];
 		m->hash_next = *head;
 		*head = i;
-		t->by_name.count++;
+		t->kept->by_name.count++;
 	}
 }
 
-int nodes_rebuild(struct nodes *t)
+void nodes_rebuild(struct nodes *t)
 {
+	struct nodes_kept *k = t->kept;
+	k->changing = true; /* until this is done: we may be killed, too */
 	reset_nodes(t);
 	take_names(t);
-	for (uint32_t i = NODE_ROOT_ID + 1; i < t->kept->node_end; i++) {
+	for (uint32_t i = NODE_ROOT_ID + 1; i < k->node_end; i++) {
 		struct node *n = node_ptr(t, i);
 		if (n->ino && !n->nlookup && !n->children)
 			free_unused(t, i);
 	}
-	int rc = size_hash(&t->by_ino, t->live_nodes);
-	if (rc == 0)
-		rc = size_hash(&t->by_name, t->live_names);
-	if (rc == 0)
-		fill_hashes(t);
-	return rc;
+	empty_hash(&k->by_ino, t->ino_heads, k->live_nodes);
+	empty_hash(&k->by_name, t->name_heads, k->live_names);
+	fill_hashes(t);
+	node_stored();
+	k->changing = false;
+}
+
+/* Most nodes are only read, not written: that is what a successor's start costs for each. */
+static void reset_node(struct node *n)
+{
+	if (n->changing)
+		n->changing = 0;
+	if (n->waiting)
+		n->waiting = 0;
+	if (n->users)
+		n->users = 0;
+	if (n->lru_prev || n->lru_next)
+		n->lru_prev = n->lru_next = NODE_NONE;
+}
+
+static int add_taken(struct nodes *t, uint32_t index, size_t *max)
+{
+	if (t->n_taken == *max) {
+		size_t more = *max ? *max * 2 : 1024;
+		uint32_t *grown = realloc(t->taken, more * sizeof(*grown));
+		if (!grown)
+			return -ENOMEM;
+		t->taken = grown;
+		*max = more;
+	}
+	t->taken[t->n_taken++] = index;
+	return 0;
+}
+
+int nodes_take_stock(struct nodes *t)
+{
+	size_t max = 0;
+	for (uint32_t i = NODE_ROOT_ID; i < t->kept->node_end; i++) {
+		struct node *n = node_ptr(t, i);
+		if (!valid(t, i))
+			continue;
+		if (n->flags & NODE_DEAD) { /* nobody came to bury it */
+			free_node(t, n);
+			t->kept->live_nodes--;
+			continue;
+		}
+		reset_node(n);
+		if ((n->path_fd >= 0 || n->wd != -1 || n->session) && add_taken(t, i, &max) < 0)
+			return -ENOMEM;
+	}
+	return 0;
 }

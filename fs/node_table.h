@@ -9,6 +9,7 @@ enum { NAME_UNIT = 16, NAME_CLASSES = 20, MAX_DEVS = 4096, MAX_ORPHANS = 256 };
 
 #define NODE_KEPT_BYTES ((size_t)1 << 16)
 #define NODE_TABLE_BYTES ((size_t)16 << 30) /* of the nodes, and of the names */
+#define NODE_HEADS_BYTES ((size_t)1 << 30)  /* of the heads of the chains of each */
 
 struct name {
 	uint32_t node, parent; /* indexes; parent 0: free */
@@ -19,17 +20,29 @@ struct name {
 	char text[];
 };
 
+/* Chains of what has the same hash; their heads lie in an area of their own. */
 struct hash {
-	uint32_t *heads;
-	uint32_t mask, count;
+	uint32_t mask, count; /* mask: only grows */
 };
 
 /* What a successor needs beside the records. */
 struct nodes_kept {
 	uint32_t node_end, name_end; /* first index never used */
 	uint16_t n_devs;
+	_Atomic bool changing; /* chains and counts are being changed: not to be relied on */
+	bool more_orphans;     /* there was no room for all: look at every node */
+	uint32_t free_node;
+	uint32_t free_name[NAME_CLASSES];
+	struct hash by_ino, by_name;
+	uint64_t live_nodes, live_names, name_bytes;
+	/* Directories that the kernel forgot before their children and whose last child's name then went
+	 * away by a change: the next node_forget() frees them. */
+	uint32_t n_orphans;
+	uint32_t orphans[MAX_ORPHANS];
 	dev_t devs[MAX_DEVS];
 };
+
+_Static_assert(sizeof(struct nodes_kept) <= NODE_KEPT_BYTES, "the nodes would lie in it");
 
 /*
  * Address space is reserved once, and memory comes as it is touched: so an index turns into a pointer by one
@@ -39,15 +52,9 @@ struct nodes {
 	pthread_mutex_t lock;
 	char *base, *node_mem, *name_mem; /* protected by lock, as is all that follows */
 	struct nodes_kept *kept;
-	uint32_t free_node;
-	uint32_t free_name[NAME_CLASSES];
-	struct hash by_ino, by_name;
-	uint64_t live_nodes, live_names, name_bytes;
-	/* Directories that the kernel forgot before their children and whose last child's name then went
-	 * away by a change: the next node_forget() frees them. */
-	uint32_t orphans[MAX_ORPHANS];
-	unsigned n_orphans;
-	bool more_orphans; /* there was no room for all: look at every node */
+	uint32_t *ino_heads, *name_heads;
+	uint32_t *taken; /* owned; nodes_taken() */
+	size_t n_taken;
 };
 
 static inline struct node *node_ptr(struct nodes *t, uint32_t index)
@@ -80,5 +87,7 @@ static inline void node_stored(void)
 	atomic_signal_fence(memory_order_seq_cst);
 }
 
-/* Makes everything but the records anew. node_rebuild.c */
-int nodes_rebuild(struct nodes *t);
+/* node_rebuild.c: makes everything but the records anew; resets what only the server before us could know, and
+ * collects nodes_taken(). */
+void nodes_rebuild(struct nodes *t);
+int nodes_take_stock(struct nodes *t);

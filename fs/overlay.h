@@ -4,7 +4,8 @@
  * Order of locks, outermost first; most are never held together:
  *   receive lock (loop.c) -> change.lock (one waiting request) -> router's own
  *   repos.lock (read side) -> nodes' lock -> fdcache's lock
- *   coherence.lock, invalidate.lock, handles_lock: leaves
+ *   coherence.lock, invalidate.lock -> news.c's lock
+ *   handles_lock: a leaf
  * No lock but the receive lock is held over a system call that touches a file, none over a reply, a
  * notification or a callback of the router.
  *

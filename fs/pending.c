@@ -4,12 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/news.h"
 #include "fs/node.h"
 #include "manager/base/clock.h"
 
 enum { ID_DIGITS = 16 };
 
-void pending_add(struct pending **list, uint64_t node, const char *name)
+void pending_add(struct pending **list, struct estate *es, uint64_t node, const char *name)
 {
 	char *key = NULL;
 	struct pending *p = NULL;
@@ -25,6 +26,8 @@ void pending_add(struct pending **list, uint64_t node, const char *name)
 	p->key = key;
 	p->node = node;
 	p->since_ms = clock_mono_ms();
+	p->es = es;
+	p->news = news_look(es, node, name);
 	HASH_ADD_KEYPTR(hh, *list, p->key, strlen(p->key), p);
 }
 
@@ -59,6 +62,7 @@ void pending_move(struct pending **to, struct pending **from)
 void pending_done(struct pending **list, struct pending *p)
 {
 	HASH_DEL(*list, p);
+	news_done(p->es, p->news);
 	free(p->key);
 	free(p);
 }

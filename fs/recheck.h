@@ -1,8 +1,8 @@
 /*
- * After a server was killed: what it had heard of changes outside, and not yet passed on, nobody knows. So each
- * file is compared with what the kernel was told of it, and each name is asked for again when it
- * is used next, while the new server serves already. (What happened after its death is in the inotify
- * queue, which is taken over.)
+ * After a server was killed, while the new one serves already: what it had heard of changes outside and not yet
+ * passed on (news.h) is looked at and told, and so is each file that was in doubt. Where there was more news than has
+ * a place, each file is compared with what the kernel was told of it, and each name is asked for again when
+ * it is used next. (What happened after its death is in the inotify queue, which is taken over.)
  */
 #pragma once
 #include "fs/overlay.h"

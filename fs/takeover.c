@@ -4,6 +4,8 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "fs/estate.h"
 #include "fs/mounts.h"
@@ -30,12 +32,12 @@ static void collect_fd(struct node *n, void *arg)
 int takeover_sweep(struct overlay *o)
 {
 	struct fd_list l = {0};
-	nodes_each(o->nodes, collect_fd, &l);
+	nodes_taken(o->nodes, collect_fd, &l);
 	l.fds = calloc(l.n + 1, sizeof(int));
 	if (!l.fds)
 		return -ENOMEM;
 	l.n = 0;
-	nodes_each(o->nodes, collect_fd, &l);
+	nodes_taken(o->nodes, collect_fd, &l);
 	estate_sweep(o->estate, l.fds, l.n);
 	free(l.fds);
 	return 0;
@@ -64,13 +66,21 @@ int takeover_sessions(struct overlay *o)
 		if (old[i].used)
 			r->now[i] = router_session(o->router, old[i].home, old[i].session);
 	memcpy(copy, old, sizeof(o->estate->sessions));
-	nodes_each(o->nodes, renumber_session, r);
+	nodes_taken(o->nodes, renumber_session, r);
 	for (uint32_t i = 0; i < ESTATE_SESSIONS; i++)
 		old[i].used = 0;
 	for (uint32_t i = 0; i < ESTATE_SESSIONS; i++)
 		if (copy[i].used)
 			estate_note_session(o->estate, r->now[i], copy[i].home, copy[i].session);
 	return 0;
+}
+
+void takeover_log(const struct overlay *o)
+{
+	struct timespec cpu = {0};
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
+	log_info("event=take_over pid=%d servers=%u cpu_us=%ld", (int)getpid(), o->estate->servers,
+		 (long)(cpu.tv_sec * 1000000 + cpu.tv_nsec / 1000));
 }
 
 void takeover_failed(struct overlay *o)

@@ -8,6 +8,9 @@ int takeover_sweep(struct overlay *o);
 /* Gives the sessions in the nodes the numbers of the new router. */
 int takeover_sessions(struct overlay *o);
 
+/* Says that it serves, and the processor time that it took to come to that. */
+void takeover_log(const struct overlay *o);
+
 /* Of a server that did not come to have a session: unmounts what the one before it served, for nobody answers any
  * more. Nothing where that is no successor. */
 void takeover_failed(struct overlay *o);

@@ -33,6 +33,19 @@ at() {
 	setsid -w sh -c 'cd "$1" && shift && exec "$@"' sh "$@"
 }
 
+# pauses TIMES DIR: in us, of a home mkdir and rmdir in DIR that come right after a kill -9 of the server
+pauses() {
+	i=0
+	while [ "$i" -lt "$1" ]; do
+		server=$(jq .server "$RRM_HOME/mount.json")
+		at "$2" rrm-workload pause "$server" "$2"
+		while [ "$(jq .server "$RRM_HOME/mount.json")" = "$server" ]; do
+			sleep 0.05
+		done
+		i=$((i + 1))
+	done
+}
+
 median() {
 	sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'
 }

@@ -17,7 +17,7 @@ echo '{"backend":"embedded"}' >"$XDG_CONFIG_HOME/rrm/config.json"
 at_home() {
 	at "$M/r1" "$@"
 }
-# point KIND X N: N repositories and X files in the first are there: a line "KIND X MOUNT FIRST WARM CREATE REMOVE RSS"
+# point KIND X N: N repositories and X files in the first are there: a line "KIND X MOUNT FIRST WARM CREATE REMOVE RSS PAUSE LONGEST"
 point() {
 	mount_us=$(rrm-workload time rrm-mount "$T/m")
 	first=$(at_home rrm-workload time find . -size +100G)
@@ -29,10 +29,12 @@ point() {
 	pid=$(jq .server "$RRM_HOME/mount.json")
 	rss=$(awk '/^VmRSS/ { print $2 }' "/proc/$pid/status")
 	nodes=$(jq .nodes "$T/m/.rrm/stats")
+	pauses 10 "$M/r1" | sort -n >"$T/pauses"
 	rrm-mount -u "$T/m"
 	awk -v k="$1" -v x="$2" -v n="$3" -v mt="$mount_us" -v f="$first" -v w="$warm" -v c="$create" -v r="$remove" -v rss="$rss" \
-		-v nodes="$nodes" 'BEGIN { printf "%s %d %.1f %.2f %.2f %.1f %.1f %.1f\n", k, x, mt / 1000, f / n, w / n, c / 1000,
-			r / 1000, (rss * 1024 - 200 * nodes) / 1048576 }' >>"$T/points"
+		-v nodes="$nodes" -v pause="$(median <"$T/pauses")" -v longest="$(tail -n 1 "$T/pauses")" \
+		'BEGIN { printf "%s %d %.1f %.2f %.2f %.1f %.1f %.1f %.1f %.1f\n", k, x, mt / 1000, f / n, w / n, c / 1000,
+			r / 1000, (rss * 1024 - 200 * nodes) / 1048576, pause / 1000, longest / 1000 }' >>"$T/points"
 }
 repo() {
 	git init -q "$T/r/$1"
@@ -58,9 +60,9 @@ done
 
 echo "kernel $(uname -r), $(nproc) cores, load $(cut -d' ' -f1-3 /proc/loadavg)"
 echo
-echo '| | mount, ms | first look, us a file | warm look, us a file | create, us | remove, us | RSS beyond 200 bytes a node, MiB |'
-echo '|---|---|---|---|---|---|---|'
-awk '{ printf "| %d %s | %s | %s | %s | %s | %s | %s |\n", $2, $1, $3, $4, $5, $6, $7, $8 }' "$T/points"
+echo '| | mount, ms | first look, us a file | warm look, us a file | create, us | remove, us | RSS beyond 200 bytes a node, MiB | pause after kill -9 of the server: median, longest of 10, ms |'
+echo '|---|---|---|---|---|---|---|---|'
+awk '{ printf "| %d %s | %s | %s | %s | %s | %s | %s | %s, %s |\n", $2, $1, $3, $4, $5, $6, $7, $8, $9, $10 }' "$T/points"
 awk '
 function x_of(i, n) { return n > 1 ? 60 + i * 230 / (n - 1) : 60 }
 function y_of(us) { us = us < 0.1 ? 0.1 : us; return 230 - 200 * (log(us) / log(10) + 1) / 5 }

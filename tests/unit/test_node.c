@@ -393,12 +393,65 @@ static int memfd_new(void)
 	return fd;
 }
 
-static struct nodes *reopen(struct nodes *t, int fd)
+static struct nodes *reopen_with(struct nodes *t, int fd, bool doubt)
 {
 	struct nodes *again = NULL;
 	nodes_free(t);
-	assert_int_equal(nodes_open(&again, fd, 0), 0);
+	assert_int_equal(nodes_open(&again, fd, 0, doubt), 0);
 	return again;
+}
+
+/* All chains are made anew. */
+static struct nodes *reopen(struct nodes *t, int fd)
+{
+	return reopen_with(t, fd, true);
+}
+
+static void count_taken(struct node *n, void *arg)
+{
+	(*(unsigned *)arg)++;
+}
+
+static void chains_are_taken_as_they_are(void **state)
+{
+	int fd = memfd_new();
+	struct nodes *t = reopen(NULL, fd);
+	struct node *dir = intern(t, 10, NODE_DIR, node_at(t, NODE_ROOT_ID), "dir");
+	struct node *gone = intern(t, 11, NODE_REG, dir, "gone");
+	char name[32];
+	for (unsigned i = 0; i < 5000; i++) { /* the chains' heads are doubled some times */
+		snprintf(name, sizeof(name), "file-%u", i);
+		intern(t, 100 + i, NODE_REG, dir, name)->lru_next = i;
+	}
+	const uint64_t id = node_id(node_name_find(t, dir, "file-4321", NULL));
+	const uint64_t dir_id = node_id(dir), gone_id = node_id(gone);
+	node_get(t, id)->path_fd = 77;
+	node_get(t, id)->changing = 3;
+	assert_non_null(node_forget(t, gone, 1)); /* killed before it is buried */
+	assert_int_equal(forget(t, dir, 1), 0);   /* waits for its children */
+	for (int doubt = 0; doubt < 2; doubt++) {
+		unsigned taken = 0;
+		t = reopen_with(t, fd, doubt);
+		dir = node_get(t, dir_id);
+		nodes_taken(t, count_taken, &taken);
+		nodes_taken_end(t);
+		assert_int_equal(taken, 1);
+		assert_int_equal(known(t), 5002);
+		assert_int_equal(names(t), 5001);
+		assert_null(node_get(t, gone_id));
+		struct node *n = node_get(t, id);
+		assert_non_null(n);
+		assert_int_equal(n->changing, 0);
+		assert_int_equal(n->lru_next, 0);
+		assert_int_equal(node_name_ino(t, dir, "file-4999"), 5099);
+		assert_ptr_equal(intern(t, 100 + 4321, NODE_REG, dir, "file-4321"), n);
+	}
+	/* what waited to be buried is used again, under another number */
+	struct node *fresh = intern(t, 11, NODE_REG, dir, "gone");
+	assert_int_equal(fresh->index, (uint32_t)gone_id);
+	assert_true(node_id(fresh) != gone_id);
+	nodes_free(t);
+	close(fd);
 }
 
 static void a_successor_finds_what_the_kernel_knows(void **state)
@@ -510,6 +563,7 @@ int main(void)
 		table_test(names_of_255_bytes_and_any_bytes_are_kept),
 		table_test(more_devices_than_fit_are_an_error),
 		table_test(each_node_is_visited_once),
+		cmocka_unit_test(chains_are_taken_as_they_are),
 		cmocka_unit_test(a_successor_finds_what_the_kernel_knows),
 		cmocka_unit_test(records_that_were_not_finished_count_for_nothing),
 		cmocka_unit_test(a_replaced_file_stays_replaced),
