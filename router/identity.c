@@ -431,7 +431,7 @@ static bool resolve(struct identities *t, struct known *k)
 	if (who->pid == k->tid)
 		thread = c.procs[0];
 	kin_chain(t->kin, &c);
-	if (t->world.environ(t->world.arg, &c.procs[0], &c.environ, &c.environ_len) < 0)
+	if (t->world.environ(t->world.arg, who->pid, &c.environ, &c.environ_len) < 0)
 		c.environ = NULL;
 	k->start = thread.start;
 	who->start = c.procs[0].start;

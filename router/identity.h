@@ -61,8 +61,7 @@ struct identity_world {
 	int (*stat)(void *arg, pid_t pid, struct proc_stat *out);
 	int (*tgid)(void *arg, pid_t tid, pid_t *tgid);
 	int (*cwd)(void *arg, pid_t pid, char *buf, size_t size);
-	/* p is what stat() said just now. *data is NUL-separated, owned. */
-	int (*environ)(void *arg, const struct proc_stat *p, char **data, size_t *len);
+	int (*environ)(void *arg, pid_t pid, char **data, size_t *len); /* NUL-separated; owned */
 	int (*session)(void *arg, pid_t pid, uint64_t start, char *repo_id, char *session);
 	/* Changes with what session() would say; 0: it may be about to; IDENTITY_NO_SESSIONS: there is none. */
 	uint64_t (*session_stamp)(void *arg);

@@ -8,7 +8,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -38,35 +37,22 @@ static int world_cwd(void *arg, pid_t pid, char *buf, size_t size)
 	return proc_cwd(pid, buf, size);
 }
 
-/* From its memory, which is cheaper than the file in /proc. -EPERM where that is open to read, but ptrace(2) is not. */
-static ssize_t memory_read(const struct proc_stat *p, char *buf)
+/* Most are small: one read, with nothing asked before or after it. */
+static int world_environ(void *arg, pid_t pid, char **data, size_t *len)
 {
-	const size_t len = (size_t)(p->env_end - p->env_start);
-	struct iovec local = {buf, len};
-	struct iovec remote = {(void *)(uintptr_t)p->env_start, len};
-	ssize_t n = process_vm_readv(p->pid, &local, 1, &remote, 1, 0);
-
-	return n < 0 ? -errno : (size_t)n == len ? n : -EFAULT;
-}
-
-static int file_environ(pid_t pid, char **data, size_t *len)
-{
-	char name[40];
-
-	snprintf(name, sizeof(name), "/proc/%d/environ", (int)pid);
-	return file_read(AT_FDCWD, name, ENVIRON_MAX, data, len);
-}
-
-static int world_environ(void *arg, const struct proc_stat *p, char **data, size_t *len)
-{
-	char small[SMALL_ENVIRON];
+	char name[40], small[SMALL_ENVIRON];
 	ssize_t n;
 
-	if (p->env_end <= p->env_start || p->env_end - p->env_start > sizeof(small))
-		return file_environ(p->pid, data, len);
-	n = memory_read(p, small);
-	if (n < 0)
-		return file_environ(p->pid, data, len);
+	snprintf(name, sizeof(name), "/proc/%d/environ", (int)pid);
+	{
+		CLEANUP(closep) int fd = open(name, O_RDONLY | O_CLOEXEC);
+
+		n = fd < 0 ? -1 : read(fd, small, sizeof(small));
+		if (n < 0)
+			return -errno;
+	}
+	if (n == sizeof(small))
+		return file_read(AT_FDCWD, name, ENVIRON_MAX, data, len);
 	*data = malloc((size_t)n + 1);
 	if (!*data)
 		return -ENOMEM;

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -84,7 +83,7 @@ static bool number(const char **s, int64_t *v)
 /* Everything behind the name: " S <ppid> <pgid> <session> ... <22nd field: start> ...". */
 static int parse_stat_tail(const char *s, struct proc_stat *out)
 {
-	enum { FIRST = 4, LAST = 22, ENV_START = 50 };
+	enum { FIRST = 4, LAST = 22 };
 	int64_t field[LAST + 1];
 	while (*s == ' ')
 		s++;
@@ -100,10 +99,6 @@ static int parse_stat_tail(const char *s, struct proc_stat *out)
 	out->session = (pid_t)field[6];
 	out->start = (uint64_t)field[22];
 	out->cpu_ticks = (uint64_t)(field[14] + field[15] + field[16] + field[17]);
-	for (int i = LAST + 1; i < ENV_START && s; i++) /* some are beyond INT64_MAX */
-		s = strchr(s + 1, ' ');
-	if (s && sscanf(s, "%" SCNu64 " %" SCNu64, &out->env_start, &out->env_end) != 2)
-		out->env_start = out->env_end = 0;
 	return 0;
 }
 

@@ -18,8 +18,6 @@ struct proc_stat {
 	uint64_t start;
 	uint64_t cpu_ticks; /* used by it and by those of its children that it has waited for */
 	char comm[17];
-	uint64_t env_start,
-		env_end; /* where its environment is in its memory; 0: not for us to know */
 };
 
 int proc_stat(pid_t pid, struct proc_stat *out);

@@ -116,9 +116,9 @@ static inline int fake_cwd(void *arg, pid_t pid, char *buf, size_t size)
 	return 0;
 }
 
-static inline int fake_environ(void *arg, const struct proc_stat *of, char **data, size_t *len)
+static inline int fake_environ(void *arg, pid_t pid, char **data, size_t *len)
 {
-	const struct fake *p = find(of->pid);
+	const struct fake *p = find(pid);
 
 	if (!p || !p->environ)
 		return -EACCES;

@@ -2,7 +2,6 @@
 
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -79,71 +78,10 @@ static void real_processes_are_read_from_proc(void **state)
 	sessions_free(sessions);
 }
 
-/* A program with so much in its environment, stopped before its first instruction. */
-static pid_t start_with(size_t bytes)
-{
-	char *value = malloc(bytes + 3), name[] = "cat", first[] = "A=1";
-	char *argv[] = {name, NULL}, *envp[] = {first, value, NULL};
-	pid_t pid;
-	int status;
-
-	assert_non_null(value);
-	memset(value, 'v', bytes + 2);
-	memcpy(value, "B=", 2);
-	value[bytes + 2] = '\0';
-	pid = fork();
-	if (pid == 0) {
-		ptrace(PTRACE_TRACEME, 0, NULL, NULL);
-		execve("/bin/cat", argv, envp);
-		_exit(1);
-	}
-	free(value);
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFSTOPPED(status));
-	return pid;
-}
-
-static void the_environment_is_the_same_wherever_it_is_read(void **state)
-{
-	static const size_t sizes[] = {0, 100, 5000, (16 << 10) - 7, 16 << 10, 100000};
-	char none[] = "/nonexistent";
-	struct config c = {.base = none};
-	struct identity_world w;
-
-	identity_world(&w, &c);
-	for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
-		const size_t whole = 4 + sizes[i] + 3;
-		pid_t pid = start_with(sizes[i]);
-		struct proc_stat st;
-		uint64_t start;
-
-		assert_int_equal(proc_stat(pid, &st), 0);
-		start = st.env_start;
-		assert_int_equal(st.env_end - start, whole);
-		for (int how = 0; how < 3; how++) { /* by its memory; not told where; told wrong */
-			char *data;
-			size_t len;
-
-			st.env_start = how == 2 ? 4096 : how ? 0 : start;
-			st.env_end = how == 1 ? 0 : st.env_start + whole;
-			assert_int_equal(w.environ(w.arg, &st, &data, &len), 0);
-			assert_int_equal(len, whole);
-			assert_memory_equal(data, "A=1\0B=", 6);
-			assert_int_equal(strlen(data + 4), sizes[i] + 2);
-			free(data);
-		}
-		kill(pid, SIGKILL);
-		waitpid(pid, NULL, 0);
-		start = st.env_start = 0;
-		assert_true(w.environ(w.arg, &st, &(char *){NULL}, &(size_t){0}) < 0);
-	}
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		tmp_test(real_processes_are_read_from_proc),
-		cmocka_unit_test(the_environment_is_the_same_wherever_it_is_read),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
