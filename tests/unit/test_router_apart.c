@@ -320,27 +320,42 @@ static bool within_a_moment(const void *what)
 	return holds(what);
 }
 
+static bool branch_held, branch_let_go;
+
+/* A thread of its own: who has branch.lock must not ask for the repo's. */
+static void *hold_branch(void *arg)
+{
+	pthread_mutex_lock(&web->branch.lock);
+	set(&branch_held, true);
+	await(&branch_let_go);
+	pthread_mutex_unlock(&web->branch.lock);
+	return NULL;
+}
+
 /*
- * What goes in an explicit turn comes while our own thread tries for the lock, held up there as long as this one has
+ * What goes in an explicit turn comes while our own thread tries for the lock, held up there as long as another has
  * branch.lock. False: it was held up elsewhere, where that lock is needed too.
  */
 static bool come_in_between(struct lent *first, struct lent *second, struct call *waits)
 {
 	bool between;
-	pthread_t t;
+	pthread_t t, holder;
 
+	branch_held = branch_let_go = false;
 	set(&send_blocked, true);
 	submit_lent(first);
 	await(&in_send);
 	submit(session("api-2", "s3"), "e", waits, NULL);
-	pthread_mutex_lock(&web->branch.lock);
+	assert_int_equal(pthread_create(&holder, NULL, hold_branch, NULL), 0);
+	await(&branch_held);
 	atomic_store(&web->branch.looked_ms, clock_mono_ms());
 	set(&send_blocked, false);
 	between = within_a_moment(&web->lock_busy);
 	atomic_store(&web->branch.looked_ms, clock_mono_ms());
 	assert_int_equal(pthread_create(&t, NULL, submit_lent, second), 0);
 	between = between && within_a_moment(&web->urgent);
-	pthread_mutex_unlock(&web->branch.lock);
+	set(&branch_let_go, true);
+	pthread_join(holder, NULL);
 	pthread_join(t, NULL);
 	return between;
 }
