@@ -67,8 +67,9 @@ pid_t pager_begin(void)
 		return 0;
 	if (!pid)
 		become(command, from);
-	/* Ctrl-C is for the pager; when that ends, our next write does. */
+	/* Ctrl-C is for the pager; when that ends, our next write ends us, also where our parent ignores SIGPIPE. */
 	signal(SIGINT, SIG_IGN);
+	signal(SIGPIPE, SIG_DFL);
 	dup2(to, STDOUT_FILENO);
 	if (isatty(STDERR_FILENO) && (own_stderr = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3)) >= 0)
 		dup2(to, STDERR_FILENO);

@@ -81,9 +81,11 @@ eq "$(wc -l <"$T/x/paged")" 105 'lines through $RRM_PAGER'
 [ ! -s "$T/x/out" ] || die 'lines beside the pager'
 eq "$(RRM_PAGER='' on_terminal 80 rrm log web | wc -l)" 105 'lines without a pager'
 eq "$(RRM_PAGER=no-such-pager on_terminal 80 rrm log web | wc -l)" 105 'lines with a pager that is not there'
-# a reader that has seen enough ends it, with less as with head
-RRM_PAGER='head -n 3' on_terminal 80 rrm log web >"$T/x/out" || true
-eq "$(wc -l <"$T/x/out")" 3 'lines for a pager that ends'
+# a reader that has seen enough ends it, with less as with head, also where SIGPIPE is ignored as Python's children have it
+for i in 1 2 3 4 5; do
+	RRM_PAGER='head -n 3' on_terminal 80 rrm log web >"$T/x/out" || true
+	eq "$(wc -l <"$T/x/out")" 3 "lines for a pager that ends, which are $(cat "$T/x/out")"
+done
 unset RRM_PAGER
 term_start pager 80 20 rrm log web
 sees pager '#1 write a.c'
