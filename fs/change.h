@@ -93,6 +93,7 @@ struct change {
 	struct stat attr;  /* setattr */
 	int to_set;        /* setattr: FUSE_SET_ATTR_* */
 	bool kill_suidgid; /* the caller may not keep setuid and setgid bits */
+	bool writepage;    /* write: what was stored into a mapping, which takes no such bits */
 	struct change_handle *handle; /* borrowed; NULL for most */
 	struct fuse_file_info fi;     /* create: for the reply */
 	struct router_pass pass;

@@ -98,6 +98,7 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 		.size = size,
 		.off = off,
 		.flags = fi->writepage ? 0 : fi->flags & O_APPEND,
+		.writepage = fi->writepage,
 		.handle = change_handle_of(overlay_of(req), fi),
 	};
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)

@@ -106,6 +106,7 @@ static bool build_file(struct change *c, struct steps *s, const char *path)
 		if (!m || !set_data(m, c->data, c->size))
 			return false;
 		m->offset = c->flags & O_APPEND ? 0 : c->off;
+		m->flags = c->writepage ? MUTATION_WRITEPAGE : 0;
 		break;
 	case CHANGE_FALLOCATE:
 		if (!(m = add_step(s, MUTATION_FALLOCATE, path)))

@@ -270,13 +270,16 @@ static int apply_write(struct change *c)
 	int rc = 0, fd = write_fd(c, &h);
 	if (fd < 0)
 		return fd;
-	if (lookup_statx(fd, "", &ls) == 0) {
+	const bool believed = lookup_statx(fd, "", &ls) == 0;
+	if (believed) {
 		change_begin_content(c, c->node, ls.stamp);
 		if (c->flags & O_APPEND)
 			note_end(c, fd, ls.st.st_size);
 	}
 	drop_suid(c, fd);
 	rc = write_all(c, fd);
+	if (c->writepage && believed)
+		(void)creds_keep_suid(fd, &ls.st);
 	if (lookup_statx(fd, "", &ls) == 0) {
 		change_end_content(c, c->node, ls.stamp);
 		/* The kernel cached the bytes where it believed the end to be. */

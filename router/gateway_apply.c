@@ -471,13 +471,18 @@ static void fill_attr(const struct mutation *m, const struct gateway_target *t,
 	answer->has_attr = r == 0;
 }
 
+static bool is_writepage(const struct mutation *m)
+{
+	return m->op == MUTATION_WRITE && m->flags & MUTATION_WRITEPAGE;
+}
+
 /* What the kernel does by itself, had the actor made the change. */
 static void drop_suid(const struct mutation *m, const struct gateway_target *t)
 {
 	bool changes = m->op == MUTATION_WRITE || m->op == MUTATION_APPEND ||
 		       m->op == MUTATION_TRUNCATE || m->op == MUTATION_FALLOCATE ||
 		       m->op == MUTATION_CHOWN;
-	if (changes && m->actor.uid != 0 && m->actor.pid)
+	if (changes && m->actor.uid != 0 && !is_writepage(m))
 		(void)creds_drop_suid(t->fd, &t->st, m->actor.pid, m->actor.gid);
 }
 
@@ -497,6 +502,8 @@ int gateway_apply_commit(struct gateway_apply *a, const struct mutation *m,
 		r = do_make(m, t);
 	else
 		r = do_change(m, t);
+	if (is_writepage(m))
+		(void)creds_keep_suid(t->fd, &t->st);
 	if (r == 0)
 		fill_attr(m, t, answer);
 	if (r < 0 && m->path2)

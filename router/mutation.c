@@ -36,7 +36,7 @@ static const struct op {
 	uint32_t flag_mask;
 } ops[MUTATION_N_OPS] = {
 	[MUTATION_CREATE] = {"create", 0, 07777, O_EXCL | O_TRUNC},
-	[MUTATION_WRITE] = {"write", HAS_OFFSET, 0, 0},
+	[MUTATION_WRITE] = {"write", HAS_OFFSET, 0, MUTATION_WRITEPAGE},
 	[MUTATION_APPEND] = {"append", 0, 0, 0},
 	[MUTATION_TRUNCATE] = {"truncate", HAS_LENGTH, 0, 0},
 	[MUTATION_UNLINK] = {"unlink", 0, 0, 0},

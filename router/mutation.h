@@ -29,7 +29,7 @@ enum mutation_op {
 	MUTATION_CREATE, /* path, mode, flags: O_EXCL, O_TRUNC (of a file that is there already); a regular file.
 	                         The gateway keeps the creating fd of a file whose mode forbids its own
 	                         writing until release, so that its maker can still write it */
-	MUTATION_WRITE,    /* path, ino, offset, body */
+	MUTATION_WRITE,    /* path, ino, offset, body, flags: MUTATION_WRITEPAGE */
 	MUTATION_APPEND,   /* path, ino, body; offset ignored */
 	MUTATION_TRUNCATE, /* path, ino, length */
 	MUTATION_UNLINK,   /* path */
@@ -54,6 +54,7 @@ enum mutation_op {
 enum {
 	MUTATION_ID_MAX = 48,
 	MUTATION_DATA_MAX = 1 << 20, /* bytes of one request's body */
+	MUTATION_WRITEPAGE = 1,      /* it was stored into a mapping: set-id bits stay */
 };
 
 struct actor {

@@ -86,3 +86,14 @@ int creds_drop_suid(int fd, const struct stat *st, pid_t pid, gid_t gid)
 	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd);
 	return chmod(proc, st->st_mode & 07777 & ~drop) < 0 ? -errno : 0;
 }
+
+int creds_keep_suid(int fd, const struct stat *before)
+{
+	const mode_t bits = before->st_mode & (S_ISUID | S_ISGID);
+	char proc[40];
+	struct stat st;
+	if (!bits || !S_ISREG(before->st_mode) || fstat(fd, &st) < 0 || (st.st_mode & bits) == bits)
+		return 0;
+	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd);
+	return chmod(proc, (st.st_mode & 07777) | bits) < 0 ? -errno : 0;
+}

@@ -24,3 +24,7 @@ void creds_restore(const struct creds *saved);
  * its /proc entry who is in which groups, gid his own. Nothing happens without root. 0 or negative errno.
  */
 int creds_drop_suid(int fd, const struct stat *st, pid_t pid, gid_t gid);
+
+/* Gives back what our own write to fd took of the set-id bits that the file had before: what is stored into a mapping
+ * takes none. 0 or negative errno. */
+int creds_keep_suid(int fd, const struct stat *before);
