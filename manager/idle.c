@@ -25,9 +25,14 @@ static int64_t mtime_ms(const char *dir, const char *name)
 	return (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000;
 }
 
+int64_t idle_touched_ms(const struct repo *r)
+{
+	return mtime_ms(r->state_dir, "start.lock");
+}
+
 int64_t idle_used_ms(const struct repo *r)
 {
-	int64_t asked = mtime_ms(r->state_dir, "start.lock");
+	int64_t asked = idle_touched_ms(r);
 	int64_t written = mtime_ms(r->state_dir, "audit.jsonl");
 	return asked > written ? asked : written;
 }

@@ -18,6 +18,9 @@ enum { IDLE_IN_USE = 1 };
 /* Milliseconds of the wall clock; 0 when it was never used. */
 int64_t idle_used_ms(const struct repo *r);
 
+/* Of that, when somebody asked for it. */
+int64_t idle_touched_ms(const struct repo *r);
+
 /* It is being used now. A few microseconds; a failure only makes it look less used. */
 void idle_touch(const struct repo *r);
 

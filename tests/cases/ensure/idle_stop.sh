@@ -34,7 +34,20 @@ grep -q 'it was used' "$T/x/err" || die "it says: $(cat "$T/x/err")"
 used=$(stat -c %.Y "$(state_dir a)/start.lock")
 eq "$(status_of rrm stop --if-idle=3600 a)" 3 'the exit status for one that was used'
 eq "$(stat -c %.Y "$(state_dir a)/start.lock")" "$used" 'when it was used: asking is no use'
+# A record that is written at that moment (it is, 0.1 s after its write) is of the past and keeps nothing.
+touch -d @0 "$(state_dir a)/start.lock"
+python3 - "$(state_dir a)/audit.jsonl" "$T/x/writes" <<'EOF' &
+import os, sys
+os.utime(sys.argv[1], ns=(1, 1))
+open(sys.argv[2], "w").close()
+for now in range(10**12):
+    os.utime(sys.argv[1], ns=(now * 10**6, now * 10**6))
+EOF
+writes=$!
+wait_until '[ -e "$T/x/writes" ]'
 check rrm stop --if-idle=0 a
+kill "$writes"
+wait "$writes" 2>/dev/null || :
 [ ! -e "$reg_a" ] || die 'it was not stopped'
 check rrm stop --if-idle a
 eq "$(status_of rrm stop --if-idle=x a)" 2 'the exit status for a bad number'
