@@ -437,20 +437,27 @@ static int do_change(const struct mutation *m, const struct gateway_target *t)
 }
 
 /*
- * Who has the file open for writing goes on when its mode no longer lets him open it: without root we need a
- * descriptor for that, too. Not of a program, which could not be run as long as we have one.
+ * Who has the file open for writing goes on when its mode no longer lets him open it, or when it gets its first
+ * name and never did: without root we need a descriptor for that, too. Not of a program, which could not be
+ * run as long as we have one. Nobody else can open what has no name: its mode gives way for a moment.
  */
 static void keep_for_writers(struct gateway_apply *a, const struct mutation *m,
 			     const struct gateway_target *t)
 {
+	bool nameless = m->op == MUTATION_LINK && m->target;
+	mode_t mode = (nameless ? t->st.st_mode : m->mode) & 07777;
 	char buf[32];
-	if (m->op != MUTATION_CHMOD || geteuid() == 0 || !S_ISREG(t->st.st_mode) ||
-	    m->mode & (S_IWUSR | S_IXUSR | S_IXGRP | S_IXOTH) ||
+	const char *path = fd_path(t->fd, buf);
+	if ((m->op != MUTATION_CHMOD && !nameless) || geteuid() == 0 || !S_ISREG(t->st.st_mode) ||
+	    mode & (S_IWUSR | S_IXUSR | S_IXGRP | S_IXOTH) ||
 	    kept_find(a, t->st.st_dev, t->st.st_ino))
 		return;
-	int fd = open(fd_path(t->fd, buf), O_RDWR | O_CLOEXEC | O_NONBLOCK);
+	bool widened = nameless && chmod(path, mode | S_IRUSR | S_IWUSR) == 0;
+	int fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
-		fd = open(fd_path(t->fd, buf), O_WRONLY | O_CLOEXEC | O_NONBLOCK);
+		fd = open(path, O_WRONLY | O_CLOEXEC | O_NONBLOCK);
+	if (widened)
+		(void)chmod(path, mode);
 	if (fd >= 0)
 		kept_add(a, &t->st, fd);
 }

@@ -275,9 +275,14 @@ static void nameless(void)
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	SAY(linkat(AT_FDCWD, path, AT_FDCWD, "excl", AT_SYMLINK_FOLLOW));
 	close(fd);
-	fd = open(".", O_TMPFILE | O_WRONLY, 0400);
+	fd = open(".", O_TMPFILE | O_WRONLY, 0440);
 	SAY(write(fd, "x", 1));
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	SAY(linkat(AT_FDCWD, path, AT_FDCWD, "read-only", AT_SYMLINK_FOLLOW));
+	SAY(write(fd, "+more", 5)); /* by whoever has it open, and never could by its mode */
+	SAY(ftruncate(fd, 3));
 	close(fd);
+	show("read-only");
 	SAY(open(".", O_TMPFILE | O_RDONLY, 0600));
 }
 
