@@ -255,7 +255,11 @@ static void on_signal(struct guard *g, int sig)
 	if (sig == SIGTERM || sig == SIGINT) {
 		g->ending = true;
 		kill(g->server, SIGTERM);
-	} else if (sig == SIGUSR2 && g->es->init_len && g->es->resend && !g->replace_by_ms) {
+	} else if (sig == SIGUSR2 && g->es->init_len && !g->es->resend) {
+		log_warn("event=reexec error=\"this kernel is older than Linux 6.9, or io_uring is "
+			 "used\" "
+			 "effect=\"the old program goes on\"");
+	} else if (sig == SIGUSR2 && g->es->init_len && !g->replace_by_ms) {
 		g->replace_by_ms = clock_mono_ms() + HANDOVER_MS;
 		kill(g->server, SIGUSR2);
 	}

@@ -184,8 +184,14 @@ int mount_reexec(const struct config *c, const char *path, struct err *e)
 	if (rc < 0)
 		return err_set(e, -ENOENT, "nothing is mounted at %s; run rrm-mount", path);
 	const pid_t pid = m.pid, before = m.server;
+	const bool replaceable = m.replaceable;
 	pid_t now = before;
 	mountstate_deinit(&m);
+	if (!replaceable)
+		return err_set(
+			e, -EOPNOTSUPP,
+			"with io_uring nobody can go on with a mount; when nobody works in it, "
+			"end it (rrm-mount -u) and begin it again (rrm-mount)");
 	rc = check_program(pid, e);
 	if (rc == 0)
 		rc = kill(pid, SIGUSR2) < 0 ? err_errno(e, -errno, "telling process %d", (int)pid)
@@ -520,7 +526,8 @@ static int serve(struct overlay *o, struct err *e)
 	if (o->taken_over)
 		rc = take_over(o, e);
 	else /* a successor does it when it serves: it takes as long as a disk takes */
-		rc = mountstate_write(o->config, o->mountpoint, o->estate->guard, e);
+		rc = mountstate_write(o->config, o->mountpoint, o->estate->guard, o->estate->resend,
+				      e);
 	if (rc == 0) {
 		o->awake = awake_new(o->config->awake_ms);
 		rc = loop_run(o, o->uring ? 2 : worker_count());

@@ -120,7 +120,7 @@ static void *work(void *arg)
 	r->all = o->estate->news_all;
 	bool names = r->all && !expire_all_names(o);
 	look_at_repos(o, names);
-	if (mountstate_write(o->config, o->mountpoint, o->estate->guard, &e) < 0)
+	if (mountstate_write(o->config, o->mountpoint, o->estate->guard, o->estate->resend, &e) < 0)
 		log_warn("event=take_over error=\"%s\"", e.text);
 	look_at_nodes(r, names);
 	if (!r->stop)

@@ -15,7 +15,8 @@
 
 enum { MOUNT_JSON_MAX = 64 << 10 };
 
-int mountstate_write(const struct config *c, const char *mountpoint, pid_t pid, struct err *e)
+int mountstate_write(const struct config *c, const char *mountpoint, pid_t pid, bool replaceable,
+		     struct err *e)
 {
 	CLEANUP(json_deletep) cJSON *j = cJSON_CreateObject();
 	CLEANUP(freep) char *path = path_join(c->base, "mount.json");
@@ -25,10 +26,11 @@ int mountstate_write(const struct config *c, const char *mountpoint, pid_t pid, 
 	int r = proc_stat(pid, &st);
 	if (!r)
 		r = proc_boot_id(boot_id, sizeof(boot_id));
-	if (!r && (!j || !path || json_add_bytes(j, "mountpoint", mountpoint) ||
-		   json_add_int(j, "pid", pid) || json_add_int(j, "server", getpid()) ||
-		   json_add_int(j, "start_time", (int64_t)st.start) ||
-		   json_add_str(j, "boot_id", boot_id)))
+	if (!r &&
+	    (!j || !path || json_add_bytes(j, "mountpoint", mountpoint) ||
+	     json_add_int(j, "pid", pid) || json_add_int(j, "server", getpid()) ||
+	     json_add_int(j, "start_time", (int64_t)st.start) ||
+	     json_add_str(j, "boot_id", boot_id) || json_add_bool(j, "replaceable", replaceable)))
 		r = -ENOMEM;
 	if (!r)
 		r = file_mkdirs(c->base, 0700);
@@ -50,6 +52,7 @@ static int read_state(const char *path, struct mountstate *out)
 	out->pid = (pid_t)json_int(j, "pid", 0);
 	out->server = (pid_t)json_int(j, "server", 0);
 	out->start_time = (uint64_t)json_int(j, "start_time", 0);
+	out->replaceable = json_bool(j, "replaceable", true);
 	if (out->pid <= 0 || !proc_alive(out->pid, out->start_time))
 		return -ENOENT;
 	int r = json_get_bytes(j, "mountpoint", &out->mountpoint);

@@ -1,7 +1,8 @@
 /*
- * <base>/mount.json: {mountpoint, pid, start_time, boot_id, server}: which rrm-mount serves this state base,
- * written by it when it serves, removed when it ends. pid is the process that the mount lives as long as, server
- * the one that answers for it now. How commands find the mount without touching it.
+ * <base>/mount.json: {mountpoint, pid, start_time, boot_id, server, replaceable}: which rrm-mount serves this state
+ * base, written by it when it serves, removed when it ends. pid is the process that the mount lives as long as,
+ * server the one that answers for it now, replaceable whether another may take its place. How commands find the
+ * mount without touching it.
  */
 #pragma once
 #include <stdbool.h>
@@ -15,9 +16,11 @@ struct mountstate {
 	char *mountpoint; /* owned */
 	pid_t pid, server;
 	uint64_t start_time;
+	bool replaceable;
 };
 
-int mountstate_write(const struct config *c, const char *mountpoint, pid_t pid, struct err *e);
+int mountstate_write(const struct config *c, const char *mountpoint, pid_t pid, bool replaceable,
+		     struct err *e);
 
 /* Removes it, unless another living pid is in it. */
 void mountstate_clear(const struct config *c, pid_t pid);

@@ -343,10 +343,11 @@ static void a_running_mount_elsewhere_is_the_one_that_counts(void **state)
 
 	add(w, "r/web", NULL);
 	assert_int_equal(mountstate_read(w->c, &m), -ENOENT);
-	assert_int_equal(mountstate_write(w->c, at(w, "other"), getpid(), &e), 0);
+	assert_int_equal(mountstate_write(w->c, at(w, "other"), getpid(), false, &e), 0);
 	assert_int_equal(mountstate_read(w->c, &m), 0);
 	assert_string_equal(m.mountpoint, at(w, "other"));
 	assert_int_equal(m.pid, getpid());
+	assert_false(m.replaceable);
 	mountstate_deinit(&m);
 	finds(w, at(w, "other/web/x"), "web", "x");
 	mountstate_clear(w->c, getpid());

@@ -48,6 +48,7 @@ stop_mount
 export RRM_TRANSPORT=auto
 start_mount
 eq "$(jq -r .transport "$M/.rrm/stats")" uring 'the transport where root allowed it'
+fails_with 'with io_uring nobody can go on with a mount' rrm-mount --reexec "$M"
 # More requests that wait at once than there are buffers in the beginning: who waits for a turn keeps his.
 check in_repo a sh -c 'i=0; while [ $i -lt 40 ]; do echo $i >"w$i"; i=$((i + 1)); done'
 rrm lock a -- sh -c "touch '$T/locked'; while [ ! -e '$T/go' ]; do sleep 0.02; done" &
