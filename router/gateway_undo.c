@@ -395,10 +395,27 @@ static bool can_drop(const struct gateway_undo *u)
 static int store_once(struct gateway_undo *u, bool piece, int source, const void *bytes,
 		      int64_t size, int64_t now_ms, struct gateway_kept *k)
 {
+	int r = open_dir(u);
+	if (r < 0)
+		return r;
 	if (piece)
 		return append_piece(u, now_ms, k);
 	k->n = next_number(u, now_ms);
 	return store_as(u, k->n, source, bytes, size);
+}
+
+/* Somebody has removed undo/ with all that was in it. False: nobody has. */
+static bool begin_anew(struct gateway_undo *u)
+{
+	struct stat st;
+	if (u->dir < 0 || fstat(u->dir, &st) < 0 || st.st_nlink > 0)
+		return false;
+	close_pack(u);
+	closep(&u->dir);
+	u->dir = -1;
+	u->first = u->n = 0;
+	u->total = 0;
+	return true;
 }
 
 /*
@@ -420,18 +437,15 @@ static int store(struct gateway_undo *u, int source, const void *bytes, int64_t 
 		k = (struct gateway_kept){.len = 0};
 		r = 0;
 	}
-	if (r == 0)
-		r = open_dir(u);
 	if (r < 0)
 		return r;
-	while ((r = store_once(u, piece, source, bytes, size, now_ms, &k)) == -ENOSPC ||
-	       r == -EDQUOT) {
-		if (!can_drop(u))
+	while ((r = store_once(u, piece, source, bytes, size, now_ms, &k)) < 0) {
+		if (r == -ENOENT && begin_anew(u))
+			continue;
+		if ((r != -ENOSPC && r != -EDQUOT) || !can_drop(u))
 			return r;
 		drop_first(u);
 	}
-	if (r < 0)
-		return r;
 	*kept = k;
 	while (u->n - u->first > 1 && u->total > u->max_bytes)
 		drop_first(u);

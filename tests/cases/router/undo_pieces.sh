@@ -97,6 +97,16 @@ rm "$undo"/*
 in_repo a rm ../b/k3
 check rrm undo b "$(seq_of k3)" >/dev/null
 eq "$(cat "$R/b/k3")" last 'after somebody emptied undo/'
+# ... or removed it: what has a file of its own comes first, then a piece.
+for first in d/more k3; do
+	rm -r "$undo"
+	before=$(sha256sum <"$R/b/d/more")
+	in_repo a rm "../b/$first"
+	in_repo a rm -f ../b/d/more ../b/k3
+	check rrm undo b "$(seq_of d/more)" >/dev/null
+	check rrm undo b "$(seq_of k3)" >/dev/null
+	eq "$(sha256sum <"$R/b/d/more") $(cat "$R/b/k3")" "$before last" 'after somebody removed undo/'
+done
 fails_with 'kept no longer' rrm undo --force b "$(seq_of d/f2)"
 # What is damaged is not taken for what there was.
 in_repo a rm ../b/k1
