@@ -281,6 +281,7 @@ pids_of_case() {
 case_end() {
 	case_status=$?
 	trap - EXIT
+	trap '' PIPE # whoever reads this, `head` perhaps, may be gone: what is left to do is done
 	set +e
 	cd /
 	if [ "$case_status" != 0 ]; then
