@@ -74,7 +74,7 @@ work_rows() {
 			rrm-workload time ninja -C $w/fuse/b -j4
 	fi
 	row 'npm install of a package, offline' 1.15 "mkdir -p $w/npm && echo '{}' >$w/npm/package.json" "rm -rf $w/npm" \
-		rrm-workload time npm install --prefix $w/npm --offline --no-audit --no-fund "$T/npm/pkg.tgz"
+		rrm-workload time npm install --prefix $w/npm --offline --no-audit --no-fund --no-update-notifier "$T/npm/pkg.tgz"
 	row 'python3 -m compileall' 1.15 "cp -r $T/py $w/py" "rm -rf $w/py" \
 		rrm-workload time python3 -m compileall -q $w/py
 	row 'node --test' 1.15 "cp -r $T/js $w/js" "rm -rf $w/js" rrm-workload time node --test $w/js
