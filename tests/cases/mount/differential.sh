@@ -36,7 +36,9 @@ else
 fi
 if [ "$(id -u)" = 0 ] && [ -z "${RRM_FUZZ_ARGS-}" ]; then
 	chmod 755 "$T" "$R" "$R/a" "$R/b" "$T/plain"
-	chmod 777 "$R/a/w" "$R/b/w" "$T/plain/w"
+	# new ones: the last sequence may have left an ACL that shuts somebody out
+	rm -rf "$R/a/w" "$R/b/w" "$T/plain/w"
+	mkdir -m 777 "$R/a/w" "$R/b/w" "$T/plain/w"
 	fuzz -u -s "$seed" -n 300 -t "$((seconds / 2))"
 fi
 stop_mount
