@@ -247,9 +247,13 @@ def check_order(what, changes):
 
 def began(piece, repo, changes):
     """Whether it is the beginning of a first line, of a block whose writer was killed in it (the kernel may send one write
-    in parts) or got an error."""
-    return any(k[0] == "append" and k[3] == repo and c.fate != "ok" and (b"<%s %d " % (k[1].encode(), k[2])).startswith(piece)
-               for k, c in changes.items())
+    in parts, at the end of a page) or got an error."""
+    for k, c in changes.items():
+        if k[0] == "append" and k[3] == repo and c.fate != "ok":
+            words = b"<%s %d " % (k[1].encode(), k[2])  # what follows is the length
+            if words.startswith(piece) or (piece.startswith(words) and piece[len(words):].isdigit()):
+                return True
+    return False
 
 
 def blocks(repo, changes):
@@ -259,7 +263,8 @@ def blocks(repo, changes):
     while at < len(data):
         head = data[at:data.find(b"\n", at)].split(b" ")
         key = None
-        if len(head) == 3 and data[at:at + 2] == b"<w" and head[2].isdigit():
+        # A piece of a first line may end within its first word, with the next block behind it.
+        if len(head) == 3 and data[at:at + 2] == b"<w" and head[0].count(b"<") == 1 and head[2].isdigit():
             n, length = int(head[1]), int(head[2])
             key = ("append", head[0][1:].decode(), n, repo)
             block = b" ".join(head) + b"\n" + (b"%d" % (n % 10)) * length + b">\n"
