@@ -26,7 +26,7 @@ begun=$(date +%s)
 check in_repo a sh -c 'for i in $(seq 50); do echo $i >../c/c$i || exit 1; done'
 check in_repo a sh -c 'for i in $(seq 50); do echo $i >at-home$i || exit 1; done'
 check in_repo c sh -c 'for i in $(seq 50); do echo $i >at-home$i || exit 1; done'
-eq "$(find "$R/c" -name 'c[0-9]*' | wc -l) $(find "$R/a" "$R/c" -name 'at-home*' | wc -l)" '50 100' 'what was written meanwhile'
+eq "$(find "$R/c" -maxdepth 1 -name 'c[0-9]*' | wc -l) $(find "$R/a" "$R/c" -name 'at-home*' | wc -l)" '50 100' 'what was written meanwhile'
 eq "$(wc -l <"$M/b/src/deep/numbers.txt")" 2000 'reading what the hung one has'
 eq "$(in_repo a sh -c 'find ../b -type f -exec cat {} + | wc -l')" "$(find "$R/b" -type f -exec cat {} + | wc -l)" 'all of it'
 echo outside >"$R/b/outside"
