@@ -15,7 +15,7 @@ start_mount
 a=$(repo_id a)
 
 check in_repo a sh -c 'echo new >../b/created'
-eq "$(rrm log b --json | jq -r '.[].path')" created 'in the log, as soon as the call has returned'
+eq "$(rrm log b --json | jq -r '.[].path' | uniq)" created 'in the log, as soon as the call has returned'
 eq "$(cat "$R/b/created")" new 'a created file'
 check in_repo a sh -c 'echo over >../b/overwritten'
 eq "$(cat "$R/b/overwritten")" over 'an overwritten file'
@@ -26,7 +26,7 @@ check in_repo a truncate -s 5 ../b/cut
 eq "$(stat -c %s "$R/b/cut")" 5 'a cut file'
 check in_repo a truncate -s 100000 ../b/grown
 eq "$(stat -c %s "$R/b/grown")" 100000 'a grown file'
-check in_repo a sh -c 'printf XYZ | dd of=../b/patched bs=1 seek=10 conv=notrunc status=none'
+check in_repo a sh -c 'printf XYZ | dd of=../b/patched bs=3 seek=10 oflag=seek_bytes conv=notrunc status=none'
 eq "$(head -c 13 "$R/b/patched" | tail -c 3)" XYZ 'a patched file'
 # open, write, ftruncate, close, as OpenCode's tools write
 check in_repo a perl -e 'open(my $f, "+<", "../b/cut_open") or die $!; syswrite($f, "short\n"); truncate($f, 6) or die $!'
