@@ -106,6 +106,7 @@ struct router_ticket {
 	uint64_t looked_version; /* with that branch */
 	uint64_t look_ms;        /* not before; 0: at once when it is due */
 	bool interrupted;        /* its deadline is for EINTR */
+	bool stopped; /* its caller was interrupted by no signal that ends a wait: looked at again */
 	unsigned attempts, late;
 	uint64_t submitted_us, give_up_ms;
 	int64_t since_wall_ms;
@@ -166,6 +167,8 @@ struct router_repo {
 		borrowed_from; /* the last one in an explicit turn, and that of the turn */
 
 	struct router_ticket *needing, *urgent, *answers;
+	uint64_t
+		stopped_ms; /* when to look again at tickets with `stopped`; TURN_NO_DEADLINE: there is none */
 	bool backend_good;     /* the last exchange with the gateway went well */
 	struct summon *summon; /* owned reference; NULL when none runs */
 	struct client *client; /* of the submit thread; while that sleeps, of who has the lock */
@@ -283,6 +286,9 @@ void submit_fail_locked(struct router_repo *rr, struct router_ticket *t, int err
 /* Takes t out of wherever it waits. False when it does not wait. */
 bool submit_take_out_locked(struct router_repo *rr, struct router_ticket *t);
 void submit_expire_locked(struct router_repo *rr, uint64_t now_ms);
+/* Its caller was interrupted: see router_cancel(). The other one asks again for those who were only stopped. */
+void submit_interrupt_locked(struct router_repo *rr, struct router_ticket *t);
+void submit_look_at_stopped_locked(struct router_repo *rr, uint64_t now_ms);
 void submit_fail_all_locked(struct router_repo *rr, int error, const char *sentence);
 void ticket_free(struct router_ticket *t);
 const char *ticket_path(const struct router_ticket *t); /* NULL: not known */

@@ -205,7 +205,7 @@ static uint64_t next_ms_locked(struct router_repo *rr, uint64_t now)
 {
 	uint64_t at = min_ms(expiry_locked(rr), homelog_due(rr->log, now));
 
-	at = min_ms(at, refusedlog_due(rr->refused));
+	at = min_ms(min_ms(at, rr->stopped_ms), refusedlog_due(rr->refused));
 	at = min_ms(min_ms(at, lock_due_locked(rr, now)), writer_due_locked(rr));
 	return min_ms(at, circle_due_locked(rr));
 }
@@ -214,12 +214,13 @@ static bool nothing_left_locked(const struct router_repo *rr)
 {
 	return !rr->answers && !rr->needing && !rr->lock_held && !rr->lock_busy &&
 	       !rr->lock_marked && !rr->awaiting && !rr->turn.queue && !rr->turn.in_flight &&
-	       !rr->writer_written;
+	       !rr->writer_written && rr->stopped_ms == TURN_NO_DEADLINE;
 }
 
 /* When the await thread is to be looked at again. */
 static uint64_t round_locked(struct router_repo *rr, uint64_t now)
 {
+	submit_look_at_stopped_locked(rr, now);
 	submit_expire_locked(rr, now);
 	circle_tend_locked(rr, now);
 	while (rr->answers)

@@ -102,6 +102,7 @@ static int repo_make(struct router *r, const struct repo *repo, struct router_re
 	thread_init(&rr->keeper);
 	thread_init(&rr->await);
 	turn_init(&rr->turn, c->linger_ms, c->max_turn_ms, c->lock_timeout_ms);
+	rr->stopped_ms = TURN_NO_DEADLINE;
 	rr->policy = config_policy_of(c, repo);
 	rc = repo_copy(&rr->info, repo);
 	if (rc == 0)
@@ -238,6 +239,7 @@ static void fill_pass(struct router *r, struct router_repo *rr, const struct rou
 	pass->holder_start = above ? above->start : 0;
 	pass->epoch = above ? above->epoch : 0;
 	pass->in_turn = who.held.n > 0;
+	pass->tid = caller->tid;
 }
 
 static int begin_home(struct router_repo *rr, struct router_pass *pass, uint64_t now_ms)
@@ -391,18 +393,7 @@ void router_cancel(struct router *r, struct router_ticket *t)
 	struct router_repo *rr = t->pass.repo;
 
 	pthread_mutex_lock(&rr->lock);
-	/* One that was sent before may have been applied: its end decides. */
-	if (!t->sent && (t->place != TICKET_TURN || proc_dying(t->pass.actor.pid))) {
-		if (submit_take_out_locked(rr, t))
-			submit_fail_locked(rr, t, -EINTR, NULL);
-	} else if (!t->sent) {
-		/* A plain file system would not even notice: only a wait that lasts is cut short. */
-		uint64_t at = clock_mono_ms() + ROUTER_EINTR_MS;
-		t->interrupted = true;
-		if (at < t->rq.deadline_ms)
-			t->rq.deadline_ms = at;
-		thread_wake_locked(&rr->keeper, t->rq.deadline_ms);
-	}
+	submit_interrupt_locked(rr, t);
 	pthread_mutex_unlock(&rr->lock);
 }
 

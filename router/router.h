@@ -58,6 +58,7 @@ struct router_pass {
 	pid_t holder_pid;
 	uint64_t holder_start, epoch;
 	bool in_turn; /* private: it works under an explicit turn, of whatever repo */
+	pid_t tid;    /* private: of the caller; 0: not known */
 };
 
 /* What a change was, for home.jsonl and for who refuses it. */
@@ -119,8 +120,8 @@ int router_submit(struct router *r, const struct router_pass *pass, struct mutat
 
 /*
  * The caller was interrupted: a request that still waits (for the turn, for the backend) ends with
- * -EINTR and is not applied, at once when the caller is dying, else when the turn has not come within ROUTER_EINTR_MS;
- * one already sent goes on. Safe with a ticket that is ending this moment
+ * -EINTR and is not applied, at once when the caller is dying, else when the turn has not come within ROUTER_EINTR_MS
+ * (of a signal that it handles; who is only stopped for a while goes on waiting); one already sent goes on. Safe with a ticket that is ending this moment
  * on another thread as long as done()/granted() has not returned: the FUSE side guards that.
  */
 void router_cancel(struct router *r, struct router_ticket *ticket);

@@ -142,6 +142,52 @@ static void set_busy(struct router_repo *rr, struct router_ticket *t)
 		rr->info.name, rr->turn.timeout_ms, who[0] ? who : "another program");
 }
 
+void submit_interrupt_locked(struct router_repo *rr, struct router_ticket *t)
+{
+	uint64_t at = clock_mono_ms() + ROUTER_EINTR_MS;
+	enum proc_signal why;
+
+	t->stopped = false;
+	/* One that was sent before may have been applied: its end decides. */
+	if (t->sent)
+		return;
+	why = proc_signal(t->pass.tid);
+	if (why == PROC_UNSIGNALLED) {
+		/* The kernel tells once only, and of what comes later not at all. */
+		t->stopped = true;
+		if (at < rr->stopped_ms)
+			rr->stopped_ms = at;
+		thread_wake_locked(&rr->keeper, rr->stopped_ms);
+	} else if (why == PROC_SIGNALLED && t->place == TICKET_TURN) {
+		/* A plain file system would not even notice: only a wait that lasts is cut short. */
+		t->interrupted = true;
+		if (at < t->rq.deadline_ms)
+			t->rq.deadline_ms = at;
+		thread_wake_locked(&rr->keeper, t->rq.deadline_ms);
+	} else if (submit_take_out_locked(rr, t)) {
+		submit_fail_locked(rr, t, -EINTR, NULL);
+	}
+}
+
+void submit_look_at_stopped_locked(struct router_repo *rr, uint64_t now_ms)
+{
+	struct turn_request *rq, *next;
+	struct router_ticket *t, *tnext;
+
+	if (now_ms < rr->stopped_ms)
+		return;
+	rr->stopped_ms = TURN_NO_DEADLINE;
+	DL_FOREACH_SAFE(rr->turn.queue, rq, next)
+	if (ticket_of(rq)->stopped)
+		submit_interrupt_locked(rr, ticket_of(rq));
+	DL_FOREACH_SAFE(rr->urgent, t, tnext)
+	if (t->stopped)
+		submit_interrupt_locked(rr, t);
+	DL_FOREACH_SAFE(rr->needing, t, tnext)
+	if (t->stopped)
+		submit_interrupt_locked(rr, t);
+}
+
 void submit_expire_locked(struct router_repo *rr, uint64_t now_ms)
 {
 	struct turn_request *rq;

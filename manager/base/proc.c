@@ -149,16 +149,28 @@ bool proc_alive(pid_t pid, uint64_t start)
 	return proc_stat(pid, &st) == 0 && st.start == start && st.state != 'Z' && st.state != 'X';
 }
 
-bool proc_dying(pid_t pid)
+static uint64_t signals_of(const char *status, const char *name)
 {
+	const char *line = strstr(status, name);
+	return line ? strtoull(line + strlen(name), NULL, 16) : 0;
+}
+
+enum proc_signal proc_signal(pid_t tid)
+{
+	static const int stops[] = {SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGCONT};
 	char buf[STATUS_MAX];
 	size_t len;
-	if (pid <= 0 || read_head(pid, "status", buf, sizeof(buf), &len) < 0)
-		return true;
-	const char *line = strstr(buf, "\nSigPnd:");
-	if (!line)
-		return true;
-	return strtoull(line + strlen("\nSigPnd:"), NULL, 16) >> (SIGKILL - 1) & 1;
+	if (tid <= 0 || read_head(tid, "status", buf, sizeof(buf), &len) < 0 ||
+	    !strstr(buf, "\nSigPnd:"))
+		return PROC_DYING;
+	uint64_t own = signals_of(buf, "\nSigPnd:"), ends = ~0ull;
+	if (own >> (SIGKILL - 1) & 1)
+		return PROC_DYING;
+	for (size_t i = 0; i < sizeof(stops) / sizeof(*stops); i++)
+		ends &= ~(1ull << (stops[i] - 1));
+	ends |= signals_of(buf, "\nSigCgt:");
+	uint64_t pending = (own | signals_of(buf, "\nShdPnd:")) & ~signals_of(buf, "\nSigBlk:");
+	return pending & ends ? PROC_SIGNALLED : PROC_UNSIGNALLED;
 }
 
 int proc_cwd(pid_t pid, char *buf, size_t size)

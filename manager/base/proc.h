@@ -28,9 +28,13 @@ int proc_tgid(pid_t tid, pid_t *tgid);
 /* True when pid lives (not a zombie) and started at start. */
 bool proc_alive(pid_t pid, uint64_t start);
 
-/* True when pid is gone or SIGKILL waits for it (any signal that ends a process becomes one), and when that cannot be
- * told. A signal that the process handles is none. */
-bool proc_dying(pid_t pid);
+/* What makes a thread that waits in the kernel stop waiting. */
+enum proc_signal {
+	PROC_UNSIGNALLED, /* nothing, or what only stops it for a while (job control, a tracer, a freezer) */
+	PROC_SIGNALLED, /* a signal that its process handles, or that ends it with a core */
+	PROC_DYING, /* SIGKILL (most that end a process become one); or it is gone; or that cannot be told */
+};
+enum proc_signal proc_signal(pid_t tid);
 
 /* Working directory as text (readlink of /proc/<pid>/cwd; never touches that directory). */
 int proc_cwd(pid_t pid, char *buf, size_t size);

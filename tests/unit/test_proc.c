@@ -117,11 +117,28 @@ static void a_signal_that_is_handled_kills_nobody(void **state)
 	sigprocmask(SIG_BLOCK, &set, &old); /* the child has it pending */
 	struct child c = start_child("waits");
 	assert_int_equal(kill(c.pid, SIGUSR1), 0);
-	assert_false(proc_dying(c.pid));
+	assert_int_equal(proc_signal(c.pid), PROC_UNSIGNALLED);
 	sigprocmask(SIG_SETMASK, &old, NULL);
 	end_child(&c);
-	assert_true(proc_dying(c.pid));
-	assert_true(proc_dying(0));
+	assert_int_equal(proc_signal(c.pid), PROC_DYING);
+	assert_int_equal(proc_signal(0), PROC_DYING);
+}
+
+/* Stopped, it takes no signal: they stay pending. */
+static void what_stops_is_not_what_ends_a_wait(void **state)
+{
+	struct child c = start_child("waits");
+	assert_int_equal(kill(c.pid, SIGSTOP), 0);
+	for (struct proc_stat st; proc_stat(c.pid, &st) == 0 && st.state != 'T';)
+		usleep(1000);
+	assert_int_equal(proc_signal(c.pid), PROC_UNSIGNALLED);
+	assert_int_equal(kill(c.pid, SIGTSTP), 0);
+	assert_int_equal(proc_signal(c.pid), PROC_UNSIGNALLED);
+	assert_int_equal(kill(c.pid, SIGQUIT), 0); /* with a core, so it does not become SIGKILL */
+	assert_int_equal(proc_signal(c.pid), PROC_SIGNALLED);
+	assert_int_equal(kill(c.pid, SIGKILL), 0);
+	assert_int_equal(waitpid(c.pid, NULL, 0), c.pid);
+	close(c.hold);
 }
 
 static void pids_that_cannot_be_are_no_process(void **state)
@@ -314,6 +331,7 @@ int main(void)
 		cmocka_unit_test(a_name_with_parentheses_and_blanks_hides_nothing),
 		cmocka_unit_test(a_zombie_is_not_alive_and_a_reaped_process_is_gone),
 		cmocka_unit_test(a_signal_that_is_handled_kills_nobody),
+		cmocka_unit_test(what_stops_is_not_what_ends_a_wait),
 		cmocka_unit_test(pids_that_cannot_be_are_no_process),
 		cmocka_unit_test(a_thread_belongs_to_its_process),
 		cmocka_unit_test(directory_program_and_command_line_are_read),

@@ -1,6 +1,9 @@
 /* Home and foreign requests of one mount. */
 #include "tests/unit/fake_gateway.h"
 
+#include <signal.h>
+#include <sys/wait.h>
+
 static void a_home_write_begins_at_once_and_a_foreign_one_is_told_so(void **state)
 {
 	struct router_pass pass;
@@ -244,19 +247,101 @@ static void cancelling_what_waits_for_the_backend_works_too(void **state)
 	set(&ensure_blocked, false);
 }
 
-static void a_signal_does_not_wait_for_another_backend(void **state)
+static void on_signal(int sig)
+{
+}
+
+/* A process that handles SIGUSR1 and is stopped. */
+static pid_t stopped_child(void)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		signal(SIGUSR1, on_signal);
+		for (;;)
+			raise(SIGSTOP);
+	}
+	assert_true(pid > 0);
+	assert_int_equal(waitpid(pid, &status, WUNTRACED), pid);
+	assert_true(WIFSTOPPED(status));
+	return pid;
+}
+
+static void end_child(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+static void submit_of(pid_t pid, uint32_t s, struct call *c, struct router_ticket **ticket)
+{
+	struct mutation *m = mutation_new(MUTATION_MKDIR);
+
+	m->path = strdup("c");
+	assert_int_equal(begin(s, &c->pass), ROUTER_FOREIGN);
+	c->pass.tid = pid;
+	assert_int_equal(router_submit(r, &c->pass, m, done, c, ticket), 0);
+}
+
+/* Whoever is stopped, traced or frozen goes on waiting; what is signalled then is seen although the kernel says it no more. */
+static void a_stop_ends_no_wait(void **state)
 {
 	struct call first = {.over = false}, c = {.over = false};
-	struct mutation *m = mutation_new(MUTATION_MKDIR);
+	struct router_ticket *ticket;
+	pid_t pid = stopped_child();
+
+	set(&send_blocked, true);
+	submit(session("api-2", "s2"), "a", &first, NULL);
+	await(&in_send);
+	submit_of(pid, session("api-2", "s3"), &c, &ticket);
+	router_cancel(r, ticket);
+	usleep(3 * ROUTER_EINTR_MS * 1000);
+	assert_false(is_over(&c));
+	kill(pid, SIGUSR1);
+	await(&c.over);
+	assert_int_equal(c.error, -EINTR);
+	assert_false(is_over(&first));
+	set(&send_blocked, false);
+	await(&first.over);
+	end_child(pid);
+}
+
+static void a_stop_does_not_end_waiting_for_the_backend(void **state)
+{
+	struct call c = {.over = false}, d = {.over = false};
+	struct router_ticket *ticket;
+	pid_t pid = stopped_child(), other = stopped_child();
+
+	set(&ensure_blocked, true);
+	submit_of(pid, session("api-2", "s2"), &c, &ticket);
+	await(&in_ensure);
+	router_cancel(r, ticket);
+	submit_of(other, session("api-2", "s3"), &d, &ticket);
+	router_cancel(r, ticket);
+	usleep(3 * ROUTER_EINTR_MS * 1000);
+	assert_false(is_over(&c));
+	end_child(other);
+	await(&d.over);
+	assert_int_equal(d.error, -EINTR);
+	set(&ensure_blocked, false);
+	await(&c.over);
+	assert_int_equal(c.error, 0);
+	assert_int_equal(sends, 1);
+	end_child(pid);
+}
+
+static void a_signal_does_not_wait_for_another_backend(void **state)
+{
+	pid_t pid = stopped_child();
+	struct call first = {.over = false}, c = {.over = false};
 	struct router_ticket *ticket;
 
 	set(&send_blocked, true);
 	submit(session("api-2", "s2"), "a", &first, NULL);
 	await(&in_send);
-	m->path = strdup("c");
-	assert_int_equal(begin(session("api-2", "s3"), &c.pass), ROUTER_FOREIGN);
-	c.pass.actor.pid = getpid(); /* one that lives on */
-	assert_int_equal(router_submit(r, &c.pass, m, done, &c, &ticket), 0);
+	submit_of(pid, session("api-2", "s3"), &c, &ticket);
+	kill(pid, SIGUSR1);
 	router_cancel(r, ticket); /* it may still get the turn, for a moment */
 	set(&ensure_blocked, true);
 	send_failures = 1;
@@ -268,6 +353,7 @@ static void a_signal_does_not_wait_for_another_backend(void **state)
 	await(&first.over);
 	assert_int_equal(first.error, 0);
 	assert_int_equal(sends, 2);
+	end_child(pid);
 }
 
 static void cancelling_what_was_sent_lets_it_go_on(void **state)
@@ -350,6 +436,8 @@ int main(void)
 		T(a_gateway_that_never_answers_is_eio_in_the_end),
 		T(a_cancelled_change_ends_at_once_and_is_never_sent),
 		T(cancelling_what_waits_for_the_backend_works_too),
+		T(a_stop_ends_no_wait),
+		T(a_stop_does_not_end_waiting_for_the_backend),
 		T(a_signal_does_not_wait_for_another_backend),
 		T(cancelling_what_was_sent_lets_it_go_on),
 		T(waiting_behind_a_hung_gateway_is_bounded),
