@@ -6,8 +6,10 @@
 #
 #	sh peers.sh [--smoke] [--cold] [--files N] [ROUNDS]		(7 rounds, 30000 files)
 #
-# Programs are found on PATH: rrm, rrm-mount, rrm-workload, and as far as they are there mergerfs, bindfs,
-# fuse-overlayfs. RRM_LIBFUSE: a source tree of libfuse, whose examples passthrough_ll and passthrough_hp are built and
+# The column "floor" is no peer: the least that a server in user space can take (floor.c says what it leaves out).
+#
+# Programs are found on PATH: rrm, rrm-mount, rrm-workload, rrm-bench-floor, and as far as they are there mergerfs, bindfs,
+# fuse-overlayfs. RRM_PEERS: some of the columns only. RRM_LIBFUSE: a source tree of libfuse, whose examples passthrough_ll and passthrough_hp are built and
 # measured. io_uring is switched on while its column is measured. Some GiB below $TMPDIR (default /tmp).
 set -eu
 export LC_ALL=C.UTF-8
@@ -22,7 +24,7 @@ while [ $# -gt 0 ]; do
 		;;
 	[1-9]*) rounds=$1 ;;
 	*)
-		sed -n '3,12s/^# \{0,1\}//p' "$0"
+		sed -n '3,14s/^# \{0,1\}//p' "$0"
 		exit 2
 		;;
 	esac
@@ -38,7 +40,12 @@ own_place
 echo '{"backend":"embedded"}' >"$XDG_CONFIG_HOME/rrm/config.json"
 switch=/sys/module/fuse/parameters/enable_uring
 was=$(cat "$switch" 2>/dev/null || echo none)
+# The floor never sleeps, so it is stopped while others are measured.
+turn_of() {
+	[ -z "${floor-}" ] || kill "-$([ "$1" = floor ] && echo CONT || echo STOP)" "$floor"
+}
 before_leave() {
+	turn_of floor
 	for d in "$T"/*/m; do
 		case $d in */rrm*/m) RRM_HOME=${d%/m}/s rrm-mount -u "$d" >/dev/null 2>&1 || true ;; esac
 		umount -l "$d" 2>/dev/null || true
@@ -79,10 +86,18 @@ begin() {
 	overlayfs) mount -t overlay peer -o "lowerdir=$d/e,upperdir=$d/r,workdir=$d/w" "$d/m" ;;
 	passthrough_ll) passthrough_ll -o "source=$d/r,cache=always,timeout=86400,no_flock" "$d/m" ;;
 	passthrough_hp) passthrough_hp "$d/r" "$d/m" ;;
+	floor)
+		rrm-bench-floor "$d/r" "$d/m" &
+		floor=$!
+		for i in 1 2 3 4 5 6 7 8 9 10; do
+			! mountpoint -q "$d/m" || break
+			sleep 0.1
+		done
+		;;
 	esac
 }
 sides=native
-for side in rrm rrm-uring overlayfs mergerfs bindfs fuse-overlayfs passthrough_ll passthrough_hp; do
+for side in ${RRM_PEERS-rrm rrm-uring overlayfs mergerfs bindfs fuse-overlayfs passthrough_ll passthrough_hp floor}; do
 	mkdir -p "$T/$side/r" "$T/$side/m" "$T/$side/e" "$T/$side/w"
 	cp -a "$T/native/a" "$T/$side/r/a"
 	if begin "$side" >"$T/$side.log" 2>&1 && [ -e "$T/$side/m/a/d1" ]; then
@@ -92,6 +107,8 @@ for side in rrm rrm-uring overlayfs mergerfs bindfs fuse-overlayfs passthrough_l
 		rm -rf "$T/$side/r"
 	fi
 done
+
+turn_of native
 
 # --- the table ------------------------------------------------------------------------------------
 
@@ -106,6 +123,7 @@ row() {
 	while [ $i -le "$rounds" ]; do
 		for side in $sides; do
 			d=$(dir_of "$side")
+			turn_of "$side"
 			# what one cannot do has no time in its column
 			at "$d" sh -c "$before" >/dev/null 2>&1 && us=$(at "$d" "$@" 2>/dev/null) || us=
 			at "$d" sh -c "$after" >/dev/null 2>&1 || true
