@@ -24,11 +24,13 @@ static void a_second_session_at_home_waits_until_the_first_is_idle(void **state)
 	assert_int_equal(begin(session("web-1", "s1"), &a), ROUTER_HOME);
 	wait_home(session("web-1", "s2"), &c, NULL);
 	assert_false(is_over(&c));
+	c.keep = true; /* else the turn may be given back before the next one comes */
 	router_end(r, &a, NULL);
 	await(&c.over);
 	assert_int_equal(c.error, 0);
 	assert_int_equal(begin(session("web-1", "s2"), &a), ROUTER_HOME);
 	router_end(r, &a, NULL);
+	router_end(r, &c.pass, NULL);
 }
 
 static void a_foreign_change_is_sent_in_its_turn(void **state)
@@ -73,14 +75,25 @@ static void an_error_of_the_gateway_is_the_result_and_is_noted(void **state)
 	free(text);
 }
 
+static void linger(uint32_t ms)
+{
+	pthread_mutex_lock(&web->lock);
+	web->turn.linger_ms = ms;
+	pthread_mutex_unlock(&web->lock);
+}
+
 static void each_turn_has_a_higher_epoch_and_one_turn_one(void **state)
 {
 	struct call c[6] = {{.over = false}};
 
-	config.linger_ms = 200; /* so that no pause of the machine ends a turn */
-	restart(state);
 	for (int i = 0; i < 6; i++) {
+		if (i % 3 == 0) /* the turn of the one before ends */
+			linger(10);
+		set(&send_blocked, true);
 		submit(session("api-2", i < 3 ? "s1" : "s2"), "d", &c[i], NULL);
+		await(&in_send);
+		linger(600000); /* from here on no pause of the machine ends this one */
+		set(&send_blocked, false);
 		await(&c[i].over);
 	}
 	assert_true(sent[0].epoch == sent[1].epoch && sent[1].epoch == sent[2].epoch);
@@ -375,11 +388,13 @@ static void waiting_behind_a_hung_gateway_is_bounded(void **state)
 	struct call blocker = {.over = false}, home = {.over = false}, foreign = {.over = false};
 	char *text;
 
-	config.lock_timeout_ms = 60;
-	restart(state);
 	set(&send_blocked, true);
 	submit(session("api-2", "s2"), "a", &blocker, NULL);
 	await(&in_send);
+	/* Not before: the blocker itself could wait that long until it is sent. */
+	pthread_mutex_lock(&web->lock);
+	web->turn.timeout_ms = 60;
+	pthread_mutex_unlock(&web->lock);
 	wait_home(session("web-1", "s1"), &home, NULL);
 	submit(session("api-2", "s3"), "b", &foreign, NULL);
 	await(&home.over);
