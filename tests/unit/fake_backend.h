@@ -3,7 +3,7 @@
  * own backend: scripts in <tmp>/bin named rrm-backend and rrm run it with FAKE_AS set, and main() comes
  * here. Each start appends its pid to $FAKE_DIR/starts.
  *
- * Modes: "" answers as rrm-backend does; crash prints and exits; quiet neither prints nor listens; mute
+ * Modes: "" answers as rrm-backend does; crash prints and exits; late does so once there is <FAKE_DIR>/now; quiet neither prints nor listens; mute
  * listens and never answers; locked says 401; other is another repo's; nogateway has no gateway.sock;
  * taken asks the test to take its port once and finds it taken; children leaves a child in a session of
  * its own that ignores SIGTERM.
@@ -143,7 +143,10 @@ static inline int fake_backend(int argc, char **argv)
 	fclose(starts);
 	snprintf(f.repo_id, sizeof(f.repo_id), "%s", path_basename(f.state));
 	fake_auth(&f);
-	if (fake_is(&f, "crash")) {
+	snprintf(path, sizeof(path), "%s/now", f.dir);
+	while (fake_is(&f, "late") && access(path, F_OK) < 0)
+		poll(NULL, 0, 1);
+	if (fake_is(&f, "crash") || fake_is(&f, "late")) {
 		fprintf(stderr, "one\n\033[31mtwo\033[0m\nthe disk is on fire\n");
 		return 3;
 	}
