@@ -57,7 +57,8 @@ static inline void *canned_run(void *arg)
 	return NULL;
 }
 
-static inline void canned_listen(struct canned *s, const char *unix_socket)
+/* Has an address of its own; who connects is refused. */
+static inline void canned_bind(struct canned *s, const char *unix_socket)
 {
 	struct sockaddr_un un = {.sun_family = AF_UNIX};
 	struct sockaddr_in in = {.sin_family = AF_INET};
@@ -73,6 +74,11 @@ static inline void canned_listen(struct canned *s, const char *unix_socket)
 		assert_int_equal(getsockname(s->listener, (struct sockaddr *)&in, &len), 0);
 		s->port = ntohs(in.sin_port);
 	}
+}
+
+static inline void canned_listen(struct canned *s, const char *unix_socket)
+{
+	canned_bind(s, unix_socket);
 	assert_int_equal(listen(s->listener, 4), 0);
 }
 

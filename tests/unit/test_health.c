@@ -1,7 +1,8 @@
 #include "tests/unit/canned_server.h"
 
 #include "manager/health.h"
-#include "manager/port.h"
+
+enum { ANSWER_MS = 30000 };
 
 static char id[] = "web-0123456789abcdef";
 
@@ -25,7 +26,7 @@ static enum health backend(struct canned *s, const char *kind, char version[32])
 {
 	struct repo r = repo();
 	canned_start(s, NULL);
-	enum health h = health_backend(&r, kind, s->port, 42, "pw", 2000, version);
+	enum health h = health_backend(&r, kind, s->port, 42, "pw", ANSWER_MS, version);
 	canned_stop(s);
 	return h;
 }
@@ -80,9 +81,11 @@ static void each_failure_has_its_word(void **state)
 	s = says("200 OK", "{\"healthy\":false}");
 	assert_int_equal(backend(&s, "opencode", NULL), HEALTH_UNWELL);
 	struct repo r = repo();
-	int port;
-	assert_int_equal(port_choose(0, &port, NULL), 0);
-	assert_int_equal(health_backend(&r, "opencode", port, 1, "pw", 500, NULL), HEALTH_DOWN);
+	struct canned deaf = {0};
+	canned_bind(&deaf, NULL);
+	assert_int_equal(health_backend(&r, "opencode", deaf.port, 1, "pw", ANSWER_MS, NULL),
+			 HEALTH_DOWN);
+	close(deaf.listener);
 	struct canned mute = {.answer = "", .hold = true};
 	canned_start(&mute, NULL);
 	assert_int_equal(health_backend(&r, "opencode", mute.port, 1, "pw", 50, NULL),
@@ -96,7 +99,7 @@ static void a_missing_gateway_is_down(void **state)
 	struct repo r = repo();
 	char path[64];
 	snprintf(path, sizeof(path), "%s/gateway.sock", t->path);
-	assert_int_equal(health_gateway(&r, path, getpid(), 500), HEALTH_DOWN);
+	assert_int_equal(health_gateway(&r, path, getpid(), ANSWER_MS), HEALTH_DOWN);
 }
 
 /* The canned server takes one connection, which the probe of the peer would be the second of. */
@@ -108,7 +111,7 @@ static void a_gateway_of_another_repo_is_a_stranger(void **state)
 	snprintf(path, sizeof(path), "%s/gateway.sock", t->path);
 	struct canned s = says("200 OK", "{\"healthy\":true,\"repo_id\":\"x-1\"}");
 	canned_start(&s, path);
-	assert_int_equal(health_gateway(&r, path, getpid(), 500), HEALTH_STRANGER);
+	assert_int_equal(health_gateway(&r, path, getpid(), ANSWER_MS), HEALTH_STRANGER);
 	canned_stop(&s);
 }
 
@@ -126,7 +129,8 @@ static void a_gateway_counts_only_below_its_backend(void **state)
 		struct canned s =
 			says("200 OK", "{\"healthy\":true,\"repo_id\":\"web-0123456789abcdef\"}");
 		canned_start(&s, path);
-		assert_int_equal(health_gateway(&r, path, cases[i].backend, 500), cases[i].want);
+		assert_int_equal(health_gateway(&r, path, cases[i].backend, ANSWER_MS),
+				 cases[i].want);
 		canned_stop(&s);
 	}
 }

@@ -17,7 +17,7 @@ static void a_get_gives_status_and_body(void **state)
 	canned_start(&s, NULL);
 	char url[64];
 	url_of(url, s.port);
-	struct http_request rq = {.method = "GET", .url = url, .timeout_ms = 10000};
+	struct http_request rq = {.method = "GET", .url = url, .timeout_ms = 30000};
 	struct http_response rs;
 	struct err e = ERR_INIT;
 	int r = http_request(&rq, &rs, &e);
@@ -42,7 +42,7 @@ static void a_post_sends_its_body_as_json_with_the_password(void **state)
 				  .username = "opencode",
 				  .password = "secret",
 				  .body = "{\"a\":1}",
-				  .timeout_ms = 10000};
+				  .timeout_ms = 30000};
 	struct http_response rs;
 	int r = http_request(&rq, &rs, NULL);
 	canned_stop(&s);
@@ -62,7 +62,7 @@ static void an_empty_post_and_an_empty_answer_are_fine(void **state)
 	canned_start(&s, NULL);
 	char url[64];
 	url_of(url, s.port);
-	struct http_request rq = {.method = "POST", .url = url, .timeout_ms = 10000};
+	struct http_request rq = {.method = "POST", .url = url, .timeout_ms = 30000};
 	struct http_response rs;
 	int r = http_request(&rq, &rs, NULL);
 	canned_stop(&s);
@@ -84,7 +84,7 @@ static void a_unix_socket_is_used_and_no_proxy(void **state)
 	struct http_request rq = {.method = "GET",
 				  .url = "http://localhost/health",
 				  .unix_socket = path,
-				  .timeout_ms = 10000};
+				  .timeout_ms = 30000};
 	struct http_response rs;
 	int r = http_request(&rq, &rs, NULL);
 	unsetenv("http_proxy");
@@ -100,7 +100,7 @@ static void failed(const char *answer, size_t len, bool hold, int code)
 	canned_start(&s, NULL);
 	char url[64];
 	url_of(url, s.port);
-	struct http_request rq = {.method = "GET", .url = url, .timeout_ms = hold ? 60 : 10000};
+	struct http_request rq = {.method = "GET", .url = url, .timeout_ms = hold ? 60 : 30000};
 	struct http_response rs;
 	struct err e = ERR_INIT;
 	int r = http_request(&rq, &rs, &e);
@@ -121,14 +121,14 @@ static void failures_have_their_errno_and_a_sentence(void **state)
 static void nobody_there_is_refused(void **state)
 {
 	struct canned s = {0};
-	canned_listen(&s, NULL);
-	close(s.listener);
+	canned_bind(&s, NULL); /* so that nobody else comes to that port */
 	char url[64];
 	url_of(url, s.port);
-	struct http_request rq = {.method = "GET", .url = url, .timeout_ms = 10000};
+	struct http_request rq = {.method = "GET", .url = url, .timeout_ms = 30000};
 	struct http_response rs;
 	struct err e = ERR_INIT;
 	assert_int_equal(http_request(&rq, &rs, &e), -ECONNREFUSED);
+	close(s.listener);
 	assert_true(strlen(e.text) > strlen(url));
 	rq.url = "ftp://127.0.0.1/x";
 	assert_int_equal(http_request(&rq, &rs, &e), -EINVAL);
