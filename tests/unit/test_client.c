@@ -116,7 +116,7 @@ static struct mutation *hello(const char *id)
 static int ask(struct client *c, const char *id, struct mutation_answer *a, struct err *e)
 {
 	struct mutation *m = hello(id);
-	int r = client_send(c, m, 5000, a, e);
+	int r = client_send(c, m, 60000, a, e);
 	mutation_free(m);
 	return r;
 }
@@ -162,7 +162,7 @@ static int ask_in_halves(struct client *c, const char *id, bool begun, struct mu
 	struct mutation *m = hello(id);
 	assert_true(client_fd(c) >= 0);
 	assert_int_equal(client_begin(c, m), begun);
-	int r = client_finish(c, m, 5000, a, &e);
+	int r = client_finish(c, m, 60000, a, &e);
 	mutation_free(m);
 	return r;
 }
@@ -200,7 +200,7 @@ static void the_second_half_sends_again_where_the_gateway_is_another(void **stat
 	assert_int_equal(client_new(&c, s.path), 0);
 	assert_int_equal(ask(c, "a1", &a, &e), 0);
 	struct pollfd p = {.fd = client_fd(c), .events = POLLIN};
-	assert_int_equal(poll(&p, 1, 5000), 1);
+	assert_int_equal(poll(&p, 1, 60000), 1);
 	assert_int_equal(ask_in_halves(c, "a2", false, &a), 0);
 	client_free(c);
 	finish(&s);
