@@ -217,10 +217,10 @@ static inline int setup(void **state)
 {
 	tmp_setup(state);
 	config = (struct config){.base = ((struct tmp *)*state)->path,
-				 .lock_timeout_ms = 20000,
+				 .lock_timeout_ms = 600000,
 				 .linger_ms = 10,
 				 .max_turn_ms = 200,
-				 .start_timeout_ms = 20000};
+				 .start_timeout_ms = 600000};
 	pthread_mutex_lock(&lock);
 	ensure_result = ensures = send_failures = sends = 0;
 	ensure_blocked = send_blocked = in_send = in_ensure = false;
