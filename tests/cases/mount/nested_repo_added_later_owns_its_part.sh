@@ -11,17 +11,17 @@ start_mount
 eq "$(cat "$M/outer/in/deep/f")" 0 'at first'
 check in_repo a sh -c 'echo 1 >../outer/in/deep/f'
 check rrm add --name in "$R/outer/in" >/dev/null
-wait_until '[ -e "$M/in/deep/f" ]' 5
+wait_until '[ -e "$M/in/deep/f" ]'
 check in_repo a sh -c 'echo 2 >../outer/in/deep/f'
 check in_repo outer sh -c 'echo 3 >in/deep/f'
 eq "$(cat "$R/outer/in/deep/f")" 3 'what was written last'
 audit_settles in 2 '.path == "deep/f"'
 check rrm remove in >/dev/null
-wait_until '! [ -e "$M/in" ]' 5
+wait_until '! [ -e "$M/in" ]'
 check in_repo a sh -c 'echo 4 >../outer/in/deep/f'
 audit_settles outer 2 '.path == "in/deep/f"'
 mv "$R/outer/in/deep" "$R/a/deep"
-wait_until '[ "$(cat "$M/a/deep/f" 2>/dev/null)" = 4 ]' 5
+wait_until '[ "$(cat "$M/a/deep/f" 2>/dev/null)" = 4 ]'
 check in_repo a sh -c 'echo 5 >deep/f'
 check in_repo outer sh -c 'echo 6 >../a/deep/f'
 eq "$(cat "$R/a/deep/f")" 6 'the moved file'
