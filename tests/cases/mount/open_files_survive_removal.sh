@@ -26,7 +26,7 @@ check in_repo a perl -e '
 	open(my $f, "<", "two") or die "open: $!";
 	my $first = <$f>;
 	unlink("$ARGV[0]/two") or die "unlink outside: $!";
-	for (1 .. 200) { last unless -e "two"; select(undef, undef, undef, 0.02) }
+	for (1 .. 1000) { last unless -e "two"; select(undef, undef, undef, 0.02) }
 	die "still there" if -e "two";
 	seek($f, 0, 0);
 	my @l = <$f>;
