@@ -19,22 +19,22 @@ sleep 0.2
 echo two >>"$R/a/f2"
 echo two >>"$T/g2"
 wait_until '[ "$(cat /dev/fd/3)" = "one
-two" ]' 5
+two" ]'
 wait_until '[ "$(cat /dev/fd/4)" = "one
-two" ]' 5
+two" ]'
 ln "$R/a/h" "$R/a/src/h2"
 ls "$M/a/src" >/dev/null
 sleep 0.2
 echo two >>"$R/a/src/h2"
 wait_until '[ "$(cat "$M/a/h")" = "one
-two" ]' 5
+two" ]'
 rm "$R/a/h" "$R/a/src/h2"
-wait_until '! [ -e "$M/a/h" ]' 5
+wait_until '! [ -e "$M/a/h" ]'
 eq "$(cat /dev/fd/5)" 'one
 two' 'a deleted file that is open'
-wait_until '[ "$(stat -L -c %h /dev/fd/5)" = 0 ]' 5
+wait_until '[ "$(stat -L -c %h /dev/fd/5)" = 0 ]'
 stat "$M/a/quiet" >/dev/null
 touch "$R/a/quiet/new"
-wait_until '[ "$(stat -c %y "$M/a/quiet")" = "$(stat -c %y "$R/a/quiet")" ]' 5
+wait_until '[ "$(stat -c %y "$M/a/quiet")" = "$(stat -c %y "$R/a/quiet")" ]'
 exec 3<&- 4<&- 5<&-
 stop_mount
