@@ -7,19 +7,19 @@ make_repo b
 start_mount
 eq "$(cat "$M/b/README.md")" '# b' 'at first'
 rm -rf "$R/b"
-wait_until '! [ -e "$M/b" ]' 5
+wait_until '! [ -e "$M/b" ]'
 git_repo b
 echo new >"$R/b/new"
-wait_until '[ "$(cat "$M/b/new" 2>/dev/null)" = new ]' 5
+wait_until '[ "$(cat "$M/b/new" 2>/dev/null)" = new ]'
 check in_repo a sh -c 'echo hi >../b/f'
 eq "$(cat "$R/b/f")" hi 'a write into the new tree'
 mv "$R/b" "$R/elsewhere"
-wait_until '! [ -e "$M/b" ]' 5
+wait_until '! [ -e "$M/b" ]'
 mv "$R/elsewhere" "$R/b"
-wait_until '[ "$(cat "$M/b/f" 2>/dev/null)" = hi ]' 5
+wait_until '[ "$(cat "$M/b/f" 2>/dev/null)" = hi ]'
 check rrm remove b >/dev/null
-wait_until '! [ -e "$M/b" ]' 5
+wait_until '! [ -e "$M/b" ]'
 check rrm add --name other "$R/b" >/dev/null
-wait_until '[ "$(cat "$M/other/f" 2>/dev/null)" = hi ]' 5
+wait_until '[ "$(cat "$M/other/f" 2>/dev/null)" = hi ]'
 refuse test -e "$M/b"
 stop_mount
