@@ -9,10 +9,10 @@ mkdir "$T/m2"
 check rrm-mount "$T/m2"
 mounted_at "$T/m2" || die 'the second mount is not there'
 check in_repo a sh -c 'echo one >../b/f'
-wait_until '[ "$(cat "$T/m2/b/f" 2>/dev/null)" = one ]' 5
+wait_until '[ "$(cat "$T/m2/b/f" 2>/dev/null)" = one ]'
 (cd "$T/m2/a" && echo two >../b/f)
 eq "$(cat "$R/b/f")" two 'a write through the second mount'
-wait_until '[ "$(cat "$M/b/f")" = two ]' 5
+wait_until '[ "$(cat "$M/b/f")" = two ]'
 append() {
 	setsid -w sh -c 'cd "$1/a" && for i in $(seq 50); do echo "$2 $i" >>../b/log || exit 1; done' sh "$1" "$2"
 }
