@@ -198,7 +198,7 @@ static void watching(void)
 	/* The last one comes when nobody looks at the directory any more. */
 	struct pollfd p = {.fd = in, .events = POLLIN};
 	bool last = false;
-	while (!last && poll(&p, 1, 5000) > 0) {
+	while (!last && poll(&p, 1, 60000) > 0) {
 		ssize_t n = read(in, buf.bytes, sizeof(buf.bytes));
 		for (ssize_t at = 0; at < n;) {
 			const struct inotify_event *ev = (const void *)(buf.bytes + at);

@@ -10,6 +10,7 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -152,6 +153,14 @@ static pid_t holder(int (*take)(int fd), int to[2], const char *name)
 	return pid;
 }
 
+/* SIGALRM each second, 0: no more. A process that is stopped before it waits is interrupted by the next one. */
+static void interrupted_each(time_t seconds)
+{
+	setitimer(ITIMER_REAL,
+		  &(struct itimerval){.it_interval.tv_sec = seconds, .it_value.tv_sec = seconds},
+		  NULL);
+}
+
 static int take_record(int fd)
 {
 	struct flock l = {.l_type = F_WRLCK, .l_start = 10, .l_len = 10};
@@ -182,15 +191,18 @@ static void locks(void)
 	l = (struct flock){.l_type = F_WRLCK, .l_start = 15, .l_len = 1};
 	SAY(fcntl(fd, F_OFD_SETLK, &l));
 	sigaction(SIGALRM, &(struct sigaction){.sa_handler = no_signal}, NULL);
-	unsigned left = alarm(1);
+	unsigned left = alarm(0);
+	interrupted_each(1);
 	SAY(fcntl(fd, F_SETLKW, &l));
+	interrupted_each(0);
 	close(to[1]);
 	waitpid(pid, NULL, 0);
 	SAY(fcntl(fd, F_SETLKW, &l));
 	pid = holder(take_flock, to, "lk");
 	SAY(flock(fd, LOCK_SH | LOCK_NB));
-	alarm(1);
+	interrupted_each(1);
 	SAY(flock(fd, LOCK_EX));
+	interrupted_each(0);
 	close(to[1]);
 	waitpid(pid, NULL, 0);
 	SAY(flock(fd, LOCK_EX));
