@@ -21,7 +21,7 @@ for home in a b; do
 	first=$holder
 	wait_until '[ -e "$T/held1" ]'
 	in_repo "$home" python3 - "$M/b/f" "$T" >"$T/x/wrote" <<'P' &
-import os, sys, time
+import os, sys
 file, t = sys.argv[1:]
 fd = os.open(file, os.O_WRONLY)
 open(t + "/ready", "w").close()
@@ -31,12 +31,12 @@ while True:
     try:
         n = os.write(fd, data)
     except OSError as e:
+        # Nothing at all: the first rrm lock was not told in time to end. It is not what is tested.
+        if total == 0 and os.fstat(fd).st_size == 0:
+            continue
         print(total, e.errno)
         break
-    total += n
-    if n == len(data):
-        print(total, "all")
-        break
+    total += n # all of it: the second rrm lock has not come yet
 P
 	writer=$!
 	wait_until '[ -e "$T/ready" ]'
