@@ -25,9 +25,11 @@ switches() {
 }
 of_sleeper=$(switches "/proc/$server/task/$tid/status")
 of_all=$(switches "/proc/$server"/task/*/status)
+begun=$(date +%s%3N)
 sleep 2
 eq "$(switches "/proc/$server/task/$tid/status")" "$of_sleeper" 'times that it woke in two seconds'
 of_all=$(($(switches "/proc/$server"/task/*/status) - of_all))
+of_all=$((of_all * 2000 / ($(date +%s%3N) - begun))) # the sleep of a busy machine is longer
 echo "all threads of rrm-mount woke $of_all times in two seconds"
 [ "$of_all" -le 400 ] || die 'rrm-mount does not sleep'
 : >"$T/go"
