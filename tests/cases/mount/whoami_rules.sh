@@ -61,6 +61,7 @@ if [ "$(id -u)" = 0 ]; then
 		}
 		die "pid $pid was not to be had"' "$pid" "$M/b" || die 'the pid was not given again'
 	wait_until "grep -q second-of-pid '$(state_dir b)/home.jsonl' 2>/dev/null"
+	wait_until "[ \"\$(audit_count b '.path == \"first-of-pid\"')\" -ge 1 ]"
 	eq "$(audit b 'select(.path == "first-of-pid") | .actor.home' | sort -u)" "$a" 'the first of a pid'
 	eq "$(audit_count b '.path == "second-of-pid"')" 0 'the second of a pid is at home, and foreign it was not'
 fi
