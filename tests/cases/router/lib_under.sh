@@ -6,8 +6,9 @@
 under() {
 	un=$1 ur=$2
 	shift 2
+	# A bound of its own: a mount that has the turn, stopped for longer than a short lock_timeout_ms, gives it back later.
 	# shellcheck disable=SC2016 # expanded by the inner shell
-	rrm lock "$ur" -- sh -c ': >"$1.held"; while ! [ -e "$1.go" ]; do sleep 0.01; done; shift; exec "$@"' \
+	rrm lock "$ur" --timeout 60 -- sh -c ': >"$1.held"; while ! [ -e "$1.go" ]; do sleep 0.01; done; shift; exec "$@"' \
 		sh "$T/$un" "$@" >"$T/$un.out" 2>&1 &
 	eval "$un=$!"
 	wait_until "[ -e '$T/$un.held' ]"

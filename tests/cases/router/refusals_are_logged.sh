@@ -19,7 +19,7 @@ told() {
 logged() {
 	lr=$1 ln=$2
 	shift 2
-	wait_until "[ \"\$(rrm log $lr --result refused --json $* | jq length)\" = $ln ]" 10
+	wait_until "[ \"\$(rrm log $lr --result refused --json $* | jq length)\" = $ln ]"
 }
 
 # EROFS
