@@ -53,10 +53,12 @@ case "$(cat "$T/p.status") $(cat "$T/q.status")" in
 esac
 
 # A holder whose claim could not be made when its command began makes it when somebody waits.
+wait_until "! [ -e '$(state_dir b)/writer.json' ]" # the waiters are new ones
 busy 4
 under p b sh -c "sleep 3; mkdir '$M/b/late'"
 in_repo a perl -e 'mkdir $ARGV[0] or print $! + 0' "$M/b/never" >"$T/w.out" 2>&1 &
 w=$!
+wait_until "jq -e '.waiters | length > 0' '$(state_dir b)/writer.json' >/dev/null 2>&1"
 go p
 check wait "$w"
 ended p
