@@ -90,7 +90,7 @@ eq "$(cat "$T/q.status") $(cat "$T/p.status")" '0 0' 'a long wait'
 
 # Turns in one another: both are there for a command, and for what it runs, and none is taken twice.
 # shellcheck disable=SC2016
-timeout 30 rrm lock a -- rrm lock b -- setsid -w sh -c '
+timeout 100 rrm lock a -- rrm lock b -- setsid -w sh -c '
 	cd "$1/c" && mkdir ../a/both ../b/both && echo x | rrm write a/w && echo x | rrm write b/w &&
 	rrm lock a -- sh -c "echo x | rrm write b/w2 && cd '"'$M/a'"' && mkdir at-home ../b/again" &&
 	[ "$(echo "$RRM_TURN" | wc -w)" = 2 ]' sh "$M" || die 'a command under two turns'
