@@ -18,6 +18,7 @@ check in_repo a mkdir ../b/warm
 
 # waiter REPO PERL: Perl of somebody at home in REPO, whose errno is in $T/w.out; in line when this returns.
 waiter() {
+	wait_until "! jq -e '.waiters | length > 0' '$(state_dir b)/writer.json' >/dev/null 2>&1" # of the last one
 	in_repo "$1" perl -MFcntl -MTime::HiRes=time -e "$2 or printf '%d %.3f', \$!, time" >"$T/w.out" 2>&1 &
 	w=$!
 	wait_until "jq -e '.waiters | length > 0' '$(state_dir b)/writer.json' >/dev/null 2>&1"
