@@ -1,6 +1,7 @@
 #!/bin/sh
 # Twenty rrm write at once into one repository: each lands, in a turn of its own, and none waits for ever.
 . "${0%/*}/../lib.sh"
+write_config '{"lock_timeout_ms": 100000}' # twenty programs begin at once, and the backend with them
 make_repo a
 for i in $(seq 20); do
 	echo "$i" | rrm write "a/f$i" &
