@@ -115,10 +115,13 @@ def call(home, op, d):
 def traced(pid, by):
     """Whether all of its threads are."""
     for tid in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{tid}/status") as f:
-            tracer = next(line for line in f if line.startswith("TracerPid"))
-            if int(tracer.split()[1]) != by:
-                return False
+        try:
+            with open(f"/proc/{pid}/task/{tid}/status") as f:
+                tracer = next(line for line in f if line.startswith("TracerPid"))
+        except (FileNotFoundError, ProcessLookupError): # it has ended since
+            continue
+        if int(tracer.split()[1]) != by:
+            return False
     return True
 
 
