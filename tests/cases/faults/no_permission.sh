@@ -17,6 +17,7 @@ for who in a b; do
 			check in_repo $who sh -c "(cd '$M/b/shut' && $c); st=\$?; exit \$st"
 			rm -rf "$R/b/shut/new"
 			echo kept >"$R/b/shut/f"
+			wait_until '! [ -e "$M/b/shut/new" ] && [ "$(cat "$M/b/shut/f" 2>/dev/null)" = kept ]'
 		fi
 	done
 done
