@@ -59,9 +59,9 @@ head -c 1048577 /dev/zero >"$T/large"
 bad 'at most 1048576 bytes' 413 "$write" --data-binary "@$T/large" -H 'Expect:'
 bad 'Content-Length' 411 "$write" -H 'Transfer-Encoding: chunked' -d xx
 truncate -s 1G "$T/huge"
-begun=$(date +%s)
-eq "$(http -X POST -H "Rrm-Mutation: $write" -T "$T/huge" http://rrm/mutations)" 413 'status of 1 GiB'
-[ $(($(date +%s) - begun)) -lt 5 ] || die 'a body of 1 GiB was read'
+sent=$(http -w '%{http_code} %{size_upload}' -X POST -H "Rrm-Mutation: $write" -T "$T/huge" http://rrm/mutations)
+eq "${sent% *}" 413 'status of 1 GiB'
+[ "${sent#* }" -lt 16777216 ] || die "${sent#* } bytes of a body of 1 GiB were read"
 # The connection ends in the middle of a body, of a header, or speaks something else.
 for text in "POST /mutations HTTP/1.1\r\nHost: x\r\nRrm-Mutation: $write\r\nContent-Length: 10\r\n\r\nhal" \
 	'POST /mutations HTT' 'SSH-2.0-x\r\n\r\n' '\0\0\0\0'; do
