@@ -26,6 +26,7 @@ in_repo a rrm lock b -- sh -c 'echo $PPID >"$1"; echo late >../b/late' sh "$T/x/
 job=$!
 eq "$(stopped_at epoch-written)" "$(server_pid)" 'who stopped'
 kill -9 "$(cat "$T/x/holder")"
+wait_until "! kill -0 $(cat "$T/x/holder") 2>/dev/null" # its lock is free
 echo newer | check rrm write b/newer
 refuse test -e "$R/b/late"
 kill -CONT "$(server_pid)"
