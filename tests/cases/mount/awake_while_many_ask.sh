@@ -10,39 +10,46 @@ make_repo a
 holds() {
 	[ -n "$(find "/proc/$(server_pid)/fd" -lname /dev/cpu_dma_latency)" ]
 }
-# seen: whether it held it at some time while a program writes all the time
-seen() {
-	in_repo a sh -c 'while [ ! -e stop ]; do rrm-workload write-seq w 4096000 4096; done >/dev/null' &
+# writes: a program writes all the time, until written, and has begun to
+writes() {
+	asked=$(jq '.requests.WRITE // 0' "$M/.rrm/stats")
+	in_repo a sh -c 'while [ ! -e "$0" ]; do rrm-workload write-seq w 4096000 4096; done >/dev/null' "$T/stop" &
 	writer=$!
-	seen_status=1 i=0
-	while [ $i -lt 100 ] && [ $seen_status = 1 ]; do
-		holds && seen_status=0
+	wait_until "[ \"\$(jq '.requests.WRITE // 0' '$M/.rrm/stats')\" -gt $((asked + 1000)) ]"
+}
+written() {
+	touch "$T/stop"
+	check wait "$writer"
+	rm "$T/stop"
+}
+never_holds() {
+	writes
+	i=0
+	while [ $i -lt 100 ]; do
+		refuse holds
 		i=$((i + 1))
 	done
-	touch "$R/a/stop"
-	wait "$writer"
-	rm "$R/a/stop"
-	return $seen_status
+	written
 }
 
 start_mount
-refuse seen
+never_holds
 stop_mount
 write_config '{"awake_ms":50}'
 start_mount
 refuse holds
 if [ "$driver" = haltpoll ] && [ -w /dev/cpu_dma_latency ]; then
-	check seen
+	writes
+	wait_until holds
+	written
 	wait_until '! holds'
 	# a server that is killed while it holds it leaves nothing behind
-	in_repo a sh -c 'while [ ! -e stop ]; do rrm-workload write-seq w 4096000 4096; done >/dev/null' &
-	writer=$!
+	writes
 	wait_until holds
 	kill_server
-	touch "$R/a/stop"
-	check wait "$writer"
+	written
 	wait_until '! holds'
 else
-	refuse seen
+	never_holds
 fi
 stop_mount
