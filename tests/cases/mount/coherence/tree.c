@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 enum {
-	SETTLE_MS = 1000,
+	SETTLE_MS = 30000, /* as LIMIT_MS in stress.c */
 	TREE_DIRS = 20,
 	TREE_FILES = 100, /* in each */
 	TREE_CHANGES = 6000,
@@ -187,10 +187,10 @@ void whole_tree(void)
 	pid_t readers[2] = {start(read_tree), start(read_tree)};
 	for (uint64_t seq = 0; seq < TREE_CHANGES; seq++)
 		change_tree(&random, seq);
-	uint64_t end = now_us() + SETTLE_MS * 1000;
 	board->stop = true;
 	finish(readers[0]);
 	finish(readers[1]);
+	uint64_t end = now_us() + SETTLE_MS * 1000ull;
 	while (compare_tree(false) && now_us() < end)
 		;
 	compare_tree(true);
