@@ -16,10 +16,11 @@ case $(rrm-mount --version) in
 esac
 
 # fuzz OPTIONS...
+w=w
 fuzz() {
-	mkdir -p "$T/plain/w" "$R/a/w" "$R/b/w"
+	mkdir -p "$T/plain/$w" "$R/a/$w" "$R/b/$w"
 	# By a child: who goes to another repo himself is at home there.
-	in_repo a rrm-fuzzops "$@" "$T/plain/w" "$M/a/w" "$M/b/w" "$R/a/w" "$R/b/w" >"$T/x/fuzz" 2>&1 ||
+	in_repo a rrm-fuzzops "$@" "$T/plain/$w" "$M/a/$w" "$M/b/$w" "$R/a/$w" "$R/b/$w" >"$T/x/fuzz" 2>&1 ||
 		die "$(cat "$T/x/fuzz")"
 	say "$(cat "$T/x/fuzz")"
 }
@@ -36,9 +37,10 @@ else
 fi
 if [ "$(id -u)" = 0 ] && [ -z "${RRM_FUZZ_ARGS-}" ]; then
 	chmod 755 "$T" "$R" "$R/a" "$R/b" "$T/plain"
-	# new ones: the last sequence may have left an ACL that shuts somebody out
-	rm -rf "$R/a/w" "$R/b/w" "$T/plain/w"
-	mkdir -m 777 "$R/a/w" "$R/b/w" "$T/plain/w"
+	# new ones: the last sequence may have left an ACL that shuts somebody out; of a new name, which the kernel does not
+	# know, for what is made outside is told when inotify tells it
+	w=users
+	mkdir -m 777 "$R/a/$w" "$R/b/$w" "$T/plain/$w"
 	fuzz -u -s "$seed" -n 300 -t "$((seconds / 2))"
 fi
 stop_mount
