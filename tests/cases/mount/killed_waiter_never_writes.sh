@@ -4,6 +4,7 @@
 . "${0%/*}/../lib.sh"
 make_repo a
 make_repo b
+write_config '{"lock_timeout_ms":100000}' # who is not gone at once is there until then
 start_mount
 check in_repo a sh -c 'echo before >../b/f'
 check ls "$M/b/src" >/dev/null
@@ -20,7 +21,7 @@ eq "$(cat "$M/b/f")" before 'a read while the turn is held'
 check ls "$M/b/src" >/dev/null
 refuse test -e "$R/b/late"
 kill -9 "$(cat "$T/pid")"
-wait_until '! kill -0 "$(cat "$T/pid")" 2>/dev/null' 3
+wait_until '! kill -0 "$(cat "$T/pid")" 2>/dev/null'
 wait "$waiter" || true
 : >"$T/release"
 check wait "$holder"
