@@ -2,9 +2,10 @@
 # rrm harden: shows first, writes with --apply, takes it back with --undo, never lowers a limit, and leaves files alone
 # that are not its own.
 # needs: root
+# A machine whose /etc and inotify limits are this case's: other cases run beside it and keep theirs.
+[ -n "${RRM_OWN_ETC-}" ] || RRM_OWN_ETC=yes exec unshare -m --propagation private sh "$0" "$@"
 . "${0%/*}/../lib.sh"
 
-# A machine whose /etc and inotify limits are this case's (it runs in a mount namespace of its own).
 mkdir "$T/etc"
 mount --bind "$T/etc" /etc
 end() {
