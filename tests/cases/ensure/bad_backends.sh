@@ -4,17 +4,20 @@
 # timeout: 300
 . "${0%/*}/../lib.sh"
 make_repo a
+# Long for what ends by itself; $start_ms is all of it where nothing comes.
+start_ms=20000
 fake() {
 	printf '#!/bin/sh\n%s\n' "$1" >"$T/opencode"
 	chmod +x "$T/opencode"
 	write_config "{\"backend\":\"opencode\",\"opencode_command\":\"$T/opencode\",
-		\"start_timeout_ms\":${start_ms-3000}}"
+		\"start_timeout_ms\":$start_ms}"
 }
 reg=$(state_dir a)/registry.json
 bounded_fails_with() {
-	bf_end=$(($(date +%s) + 10))
+	bf_s=$((start_ms / 1000 + 18)) # less than the default of start_timeout_ms, with the shorter ones
+	bf_end=$(($(date +%s) + bf_s))
 	fails_with "$@"
-	[ "$(date +%s)" -lt "$bf_end" ] || die 'it took more than 10 s'
+	[ "$(date +%s)" -lt "$bf_end" ] || die "it took more than $bf_s s"
 	eq "$(wc -l <"$T/x/err")" 1 'lines on stderr'
 }
 
@@ -31,6 +34,7 @@ bounded_fails_with 'it printed: loading | Error: the licence has run out' rrm en
 jq -r .error "$reg" | grep -qF 'the licence has run out' || die 'the registry does not say why'
 grep -q '^rrm: starting backend for a: ' "$T/x/err" || die "not our sentence: $(cat "$T/x/err")"
 
+start_ms=3000
 fake 'exec sleep 1000'
 eq "$(status_of rrm ensure a)" 124 'the exit status of a timeout'
 grep -q 'does not listen; it printed nothing' "$T/x/err" || die "said: $(cat "$T/x/err")"
@@ -59,7 +63,8 @@ require("http").createServer((request, response) => {
 	response.end(text)
 }).listen(port, "127.0.0.1", () => how === "silent" || console.log("opencode server listening"))
 E
-# says HOW TEXT: what ensure says, and status after it.
+# says HOW TEXT: what ensure says, and status after it. Node has the time to begin on a slow machine.
+start_ms=8000
 says() {
 	fake "exec node '$T/fake.js' $1 \"\$@\""
 	bounded_fails_with "$2" rrm ensure a
@@ -89,6 +94,7 @@ exit 1"
 fails_with 'starting backend for a: port ' rrm ensure a
 tail -n 1 "$T/x/err" | grep -q ' is taken by pid [0-9]* (node)' || die "does not say who has the port: $(cat "$T/x/err")"
 xargs kill <"$T/takers"
+start_ms=3000
 
 write_config '{"backend":"embedded"}'
 check rrm ensure a >/dev/null
