@@ -13,16 +13,27 @@ reg=$(state_dir a)/registry.json
 serving() {
 	jq -r .pid "$reg"
 }
+port=$(jq .port "$reg")
+listens() {
+	awk -v p=":$(printf %04X "$port")" '$4 == "0A" && index($2, p) { n++ } END { exit !n }' /proc/net/tcp
+}
+# killed: kill -9, and it has ended, which may take a while: until then its port is not free.
+killed() {
+	old=$(serving)
+	check listens
+	kill -9 "$old"
+	wait_until 'gone "$old" && ! listens'
+}
 
-kill -9 "$(serving)"
+killed
 eq "$(rrm ensure a)" "$url" 'the URL after kill -9'
 
-kill -9 "$(serving)"
+killed
 jq -c --argjson p $$ '.boot_id = "00000000-0000-0000-0000-000000000000" | .pid = $p' "$reg" >"$T/x/j"
 cp "$T/x/j" "$reg"
 eq "$(rrm ensure a)" "$url" 'the URL after a reboot'
 
-kill -9 "$(serving)"
+killed
 jq -c --argjson p $$ '.pid = $p' "$reg" >"$T/x/j"
 cp "$T/x/j" "$reg"
 eq "$(rrm ensure a)" "$url" 'the URL after the pid was reused'
@@ -37,7 +48,7 @@ ls "$reg".corrupt-* >/dev/null || die 'the damaged registry was not kept'
 
 # Somebody else listens on its port now, and answers. (Without an answer it would be the same.)
 port=$(jq .port "$reg")
-kill -9 "$(serving)"
+killed
 perl -MIO::Socket::INET -e '
 	my $s = IO::Socket::INET->new(Listen => 9, LocalAddr => "127.0.0.1", LocalPort => $ARGV[0],
 		ReuseAddr => 1) or die "port: $@";
