@@ -48,9 +48,10 @@ touch "$T/x/go"
 	most=0
 	while [ -e "$T/x/go" ]; do
 		# A backend that ends has a child for a moment when it was built with LeakSanitizer: the same words, no backend.
+		# One that has ended since the look at its words, while another one began, is none any more.
 		now=$(grep -lzx -e "RRM_TEST_CASE=$RRM_TEST_CASE" /proc/[0-9]*/environ 2>/dev/null |
 			sed 's|/environ|/cmdline|' | xargs -r grep -lz -e '^--serve$' 2>/dev/null | sed 's|/cmdline|/stat|' |
-			xargs -r cat 2>/dev/null | sed 's/(.*)//' | awk '{ of[$1] = $3 } END { for (p in of) n += !(of[p] in of); print n + 0 }')
+			xargs -r cat 2>/dev/null | sed 's/(.*)//' | awk '{ of[$1] = $3; ended[$1] = $2 ~ /[ZX]/ } END { for (p in of) n += !ended[p] && !(of[p] in of); print n + 0 }')
 		[ "$now" -le "$most" ] || most=$now
 	done
 	echo "$most" >"$T/x/most"
