@@ -4,6 +4,8 @@
 . "${0%/*}/../lib.sh"
 . "$case_dir/lib_term.sh"
 export RRM_BACKEND=embedded
+# who waits below does so until it is told on the screen
+write_config '{"lock_timeout_ms": 120000}'
 
 make_repo web
 make_repo api
