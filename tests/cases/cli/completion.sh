@@ -71,8 +71,7 @@ tabs() {
 	tm send-keys -t "$1" C-u
 	tm send-keys -t "$1" -l "$2"
 	tm send-keys -t "$1" Tab
-	wait_until "tm capture-pane -pN -t '$1' | grep -v '^ *\$' | grep -qF -e '% $3'" 10 ||
-		die "$1: '$2' and Tab gave: $(tm capture-pane -pN -t "$1" | grep -v '^ *$')"
+	wait_until "tm capture-pane -pN -t '$1' | grep -v '^ *\$' | grep -qF -e '% $3'"
 }
 
 cat >"$T/bashrc" <<END
