@@ -163,6 +163,7 @@ rm "$XDG_DATA_HOME/opencode/opencode.db"
 cp "$(command -v sleep)" "$T/x/opencode"
 "$T/x/opencode" 600 &
 other=$!
+wait_until '[ "$(readlink "/proc/$other/exe")" = "$T/x/opencode" ]'
 mkdir -m 777 "$T/nobody"
 chmod 755 "$T"
 status=0
