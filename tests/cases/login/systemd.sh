@@ -48,7 +48,8 @@ check timeout 100 rrm login enable >/dev/null 2>&1
 old=$(systemctl --user show -p MainPID --value rrm-mount.service)
 for p in /proc/[0-9]*; do
 	case $(readlink "$p/exe") in
-	*/rrm-mount) ! grep -qzx "RRM_MOUNTPOINT=$M" "$p/environ" || kill -9 "${p#/proc/}" ;;
+	# one that sees its parent die may be gone before its turn comes
+	*/rrm-mount) ! grep -qzx "RRM_MOUNTPOINT=$M" "$p/environ" || kill -9 "${p#/proc/}" || : ;;
 	esac
 done
 wait_until '[ "$(systemctl --user show -p MainPID --value rrm-mount.service)" -gt 0 ] && [ "$(systemctl --user show -p MainPID --value rrm-mount.service)" != "$old" ] && [ -e "$M/a/README.md" ]' 60 2>/dev/null
