@@ -49,9 +49,11 @@ told "$sid" 'a/src/main.c was changed' 'by bash of repository b' "session $other
 # Outside of the mount: nobody knows who.
 ask a "$sid" "$(read_call "$M/a/link.c")"
 echo '// by hand' >>"$R/a/src/main.c"
+wait_until "grep -q 'by hand' '$M/a/src/main.c'" # the mount is told by inotify
 ask a "$sid" "$(write_call "$M/a/src/main.c" gone)"
 told "$sid" 'was changed' 'a program that rrm did not see'
 rm "$R/b/README.md"
+wait_until "[ ! -e '$M/b/README.md' ]"
 ask a "$sid" "$(write_call "$M/b/README.md" back)"
 told "$sid" 'b/README.md was removed'
 eq "$(grep -c gone "$R/a/src/main.c")" 0 'a/src/main.c'
@@ -68,7 +70,7 @@ eq "$(tool_states a "$sid" | tail -n 2 | tr '\n' ,)" 'edit completed,edit comple
 # A person is asked, and takes his time.
 echo one >"$R/b/asked.txt"
 question() {
-	wait_until "api a '/permission?directory=$M/a' | jq -e 'length == 1' >/dev/null" 30
+	wait_until "api a '/permission?directory=$M/a' | jq -e 'length == 1' >/dev/null" 60
 	api a "/permission?directory=$M/a" | jq -r '.[0].id'
 }
 ask a "$sid" "$(read_call "$M/b/asked.txt")"
@@ -79,6 +81,7 @@ check rrm lock --timeout 10 b -- true
 check api a "/permission/$q/reply?directory=$M/a" -d '{"reply":"once"}' >/dev/null
 wait "$job" || die 'the agent failed'
 eq "$(cat "$R/b/asked.txt")" two 'what was allowed'
+wait_until "[ -n \"\$(last_audit b 'select(.path == \"asked.txt\")')\" ]"
 eq "$(last_audit b 'select(.path == "asked.txt") | .actor.session')" "$sid" 'whose write that was'
 (ask a "$sid" "$(edit_call "$M/b/asked.txt" two three)") &
 job=$!
@@ -88,5 +91,5 @@ wait "$job" || die 'the agent failed'
 told "$sid" 'changed by somebody else while permission was asked'
 eq "$(tr '\n' , <"$R/b/asked.txt")" two,other, 'what was changed while it was asked'
 eq "$(api a "/permission?directory=$M/a")" '[]' 'open questions'
-eq "$(find "$(state_dir a)/turns" -type f)" '' 'turns still announced'
+wait_until "[ -z \"\$(find '$(state_dir a)/turns' -type f)\" ]" # no turn is announced any more
 stop_mount
