@@ -113,7 +113,7 @@ ask a "$sid" "$(write_call "$M/b/woken.txt" woken)"
 eq "$(tool_states a "$sid" | tail -n 1) $(cat "$R/b/woken.txt")" 'write completed woken' "while b was stopped ($(last_error a "$sid"))"
 
 eq "$(api a "/permission?directory=$M/a")" '[]' 'open questions'
-eq "$(find "$(state_dir a)/turns" -type f 2>/dev/null)" '' 'turns still announced'
+wait_until "[ -z \"\$(find '$(state_dir a)/turns' -type f 2>/dev/null)\" ]" # no turn is announced any more
 check rrm log b --verify >/dev/null
-eq "$(pgrep -P "$(jq .pid "$(state_dir a)/registry.json")" -x rrm || true)" '' 'rrm lock that still runs'
+wait_until "! pgrep -P '$(jq .pid "$(state_dir a)/registry.json")' -x rrm >/dev/null" # rrm lock ends when it gave back
 stop_mount
