@@ -30,10 +30,10 @@ s3=$(session a)
 write_call() {
 	call write "$(jq -nc --arg f "$1" --arg c "${2-x}" '{filePath: $f, content: $c}')"
 }
-# free REPO WHAT: its turn is to be had within seconds.
+# free REPO WHAT: its turn is to be had. Without being given back it would not be for hours.
 free() {
-	check rrm lock --timeout 10 "$1" -- true
-	wait_until "! pgrep -P \"\$(jq .pid '$(state_dir a)/registry.json')\" -x rrm >/dev/null" 10
+	check rrm lock --timeout 60 "$1" -- true
+	wait_until "! pgrep -P \"\$(jq .pid '$(state_dir a)/registry.json')\" -x rrm >/dev/null" 60
 }
 
 # In turn: a call of one session begins when that of the other has ended. A shell, which only writes, comes in
@@ -80,9 +80,9 @@ eq "$(tool_states a "$s1" | tail -n 1)" 'edit error' 'an edit of what is not the
 free b
 
 # Busy: a sentence for the model that says who has it.
+mkfifo "$T/x/unlock"
 rrm lock b -- sh -c "echo >'$T/x/locked'; read x <'$T/x/unlock'" &
 locker=$!
-mkfifo "$T/x/unlock"
 wait_until "[ -e '$T/x/locked' ]"
 ask a "$s1" "$(write_call "$M/b/busy.txt")"
 last_error a "$s1" >"$T/x/busy"
@@ -105,7 +105,7 @@ job=$!
 wait_until "jq -e '.waiters[0].session == \"$s2\"' '$(state_dir b)/writer.json' >/dev/null" 60
 check api a "/session/$s2/abort?directory=$M/a" -X POST >/dev/null
 wait "$job" || :
-wait_until "! pgrep -P \"\$(jq .pid '$(state_dir a)/registry.json')\" -x rrm >/dev/null" 10
+wait_until "! pgrep -P \"\$(jq .pid '$(state_dir a)/registry.json')\" -x rrm >/dev/null" 60
 echo go >"$T/x/unlock"
 wait "$locker" || die 'rrm lock failed'
 free b
@@ -127,7 +127,7 @@ s4=$(session a)
 job=$!
 wait_until "[ -e '$R/b/y.never.begun' ]" 60
 kill -9 "$(jq .pid "$(state_dir a)/registry.json")"
-check rrm lock --timeout 10 b -- true
+check rrm lock --timeout 60 b -- true
 wait "$job" || :
 check rrm ensure a >/dev/null
 s5=$(session a)
