@@ -26,7 +26,7 @@ shim_start() {
 	: >"$T/x/serve"
 	(cd "$R/$ss_name" && exec opencode serve "$@") >"$T/x/serve" 2>"$T/x/serve.err" &
 	shim_pid=$!
-	wait_until 'grep -q "^opencode server listening" "$T/x/serve" || ! kill -0 $shim_pid 2>/dev/null'
+	wait_until 'grep -q "^opencode server listening" "$T/x/serve" || ! kill -0 $shim_pid 2>/dev/null' 60
 	shim_url=$(sed -n 's/^opencode server listening on //p' "$T/x/serve")
 	[ -n "$shim_url" ] || die "no line from opencode serve: $(cat "$T/x/serve.err")"
 }
