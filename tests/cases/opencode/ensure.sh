@@ -87,8 +87,7 @@ sid=$(api a "/session?directory=$R/b" -X POST -H 'content-type: application/json
 refuse api a "/session/$sid/shell?directory=$R/b" -X POST -H 'content-type: application/json' \
 	-d '{"agent":"build","model":{"providerID":"x","modelID":"y"},"command":"touch stray"}' >"$T/x/o"
 [ ! -e "$R/b/stray" ] || die "a's backend worked in b"
-grep -q "rrm.js: rrm: this backend serves $R/a and no other" "$(state_dir a)/backend.log" ||
-	die 'the refusal is not in its log'
+wait_until "grep -q 'rrm.js: rrm: this backend serves $R/a and no other' '$(state_dir a)/backend.log'"
 
 # A killed gateway is started again; a killed backend takes its gateway along and comes back.
 old=$(gateway_of a)
