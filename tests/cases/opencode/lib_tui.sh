@@ -41,7 +41,7 @@ tui_start() {
 # All TUIs end, and whatever they have started beside them.
 tui_kill_all() {
 	tm kill-server 2>/dev/null
-	tk_end=$(($(date +%s) + 20))
+	tk_end=$(($(date +%s) + 60))
 	while tk_pids=$(pids_of_tuis) && [ -n "$tk_pids" ] && [ "$(date +%s)" -lt "$tk_end" ]; do
 		sleep 0.1
 	done
