@@ -62,7 +62,8 @@ all_write() {
 	for aw in $readers; do
 		wait "$aw" || die "a reader failed"
 	done
-	eq "$(rrm status --json | jq -r '.[].state' | sort -u)" ready 'states after the last write'
+	# One that was killed when all had written to it is brought back by the mount, which takes a moment.
+	wait_until '[ "$(rrm status --json | jq -r ".[].state" | sort -u)" = ready ]' 120
 	check rrm stop --all >/dev/null
 	verify_all "$1"
 }
