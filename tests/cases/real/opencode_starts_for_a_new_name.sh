@@ -15,6 +15,6 @@ eq "$(rrm ensure b --json | jq -r '"\(.backend) \(.state)"')" 'opencode ready' '
 check in_repo a sh -c 'echo x >../b/newdir/f && rm ../b/README.md'
 eq "$(cat "$R/b/newdir/f")" x 'a file in it'
 check rrm stop --all >/dev/null
-eq "$(audit b 'select(.result == "ok") | "\(.op) \(.path)"' | tr '\n' ' ')" \
+eq "$(audit_writes b 'select(.result == "ok") | "\(.op) \(.path)"' | tr '\n' ' ')" \
 	'mkdir newdir create newdir/f unlink README.md ' 'the records'
 stop_mount
