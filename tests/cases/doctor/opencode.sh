@@ -61,10 +61,14 @@ db=$XDG_DATA_HOME/opencode/opencode.db
 sum() {
 	sha256sum "$db" "$db-wal"
 }
+# Stopped for that: what they have still to write is not doctor's.
+kill -STOP "$hand" "$sdk_pid"
+wait_until "grep -q '^State:.T' /proc/$hand/status && grep -q '^State:.T' /proc/$sdk_pid/status"
 sum >"$T/x/before"
 eq "$(status_of rrm doctor --json)" 3 'exit status'
 cp "$T/x/out" "$T/x/doctor"
 eq "$(sum)" "$(cat "$T/x/before")" 'the database before and after'
+kill -CONT "$hand" "$sdk_pid"
 
 both="[.where.pids[].pid] | sort == ([$sdk_pid, $hand] | sort)"
 for v in DATA CONFIG CACHE STATE; do
