@@ -23,7 +23,7 @@ createInterface({ input: process.stdin }).on("line", (line) => {
 	else if (q.id !== undefined) say(q.id, q.method === "tools/list" ? { tools: [] } : {})
 }).on("close", () => setInterval(() => {}, 1000))
 END
-jq -n --arg s "$T/x/mcp.mjs" '{mcp: {forker: {type: "local", command: ["node", $s]}}}' \
+jq -n --arg s "$T/x/mcp.mjs" '{mcp: {forker: {type: "local", command: ["node", $s], timeout: 60000}}}' \
 	>"$XDG_CONFIG_HOME/opencode/opencode.json"
 write_config "{\"backend\":\"opencode\",\"opencode_command\":\"$RRM_OPENCODE\",\"start_timeout_ms\":90000}"
 make_repo a
