@@ -44,3 +44,4 @@ grep -q asked "$T/x/asked" || die 'the check does not see who asks the registry'
 eq "$(git -C "$R/b" status --porcelain)" '' 'what git sees in the repository'
 check rrm stop --all >"$T/x/out"
 kill "$registry"
+wait "$registry" || :
