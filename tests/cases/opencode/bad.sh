@@ -40,11 +40,11 @@ echo 'this is no JavaScript' >"$T/data/rrm.js"
 RRM_DATADIR=$T/data bad 100 'its gateway (gateway.sock) does not listen; the plugin rrm.js was not loaded'
 
 # One that hangs holds up the first answer, and with it everything.
-config "$RRM_OPENCODE" 12000
+config "$RRM_OPENCODE" 16000
 echo 'export const X = async () => { await new Promise(() => {}) }' >"$oc/plugin/x.js"
-bad 25 "it does not answer for $R/a; does a plugin"
+bad 28 "it does not answer for $R/a; does a plugin"
 echo 'while (true);' >"$oc/plugin/x.js"
-bad 25 'was not ready after'
+bad 28 'was not ready after'
 rm "$oc/plugin/x.js"
 
 # A port that somebody takes first: OpenCode ends, and another port is tried.
