@@ -32,8 +32,10 @@ echo x | RRM_BACKEND=embedded check rrm write web/new
 check rrm stop web
 eq "$(parts)" 'audit.5.jsonl audit.7.jsonl audit.9.jsonl audit.jsonl' 'what is kept'
 eq "$(jq -c .seq "$state/audit.begin")" 5 'where it begins'
-rrm log web --verify | grep -Eq '^web: (9|10|11) records, the chain is whole from #5 on; older ones were cleared$' ||
-	die "the check says: $(rrm log web --verify)"
+# A slow machine makes more than one record of the write.
+n=$(cat "$state"/audit.*jsonl | wc -l)
+[ "$n" -gt 8 ] || die "only $n records are kept"
+eq "$(rrm log web --verify)" "web: $n records, the chain is whole from #5 on; older ones were cleared" 'what is kept, checked'
 eq "$(rrm log web --verify --json | jq -c '.[0] | [.ok, .begins]')" '[true,5]' 'the verdict as JSON'
 eq "$(rrm log web --json | jq '.[0].seq')" 5 'the first record shown'
 
