@@ -54,22 +54,23 @@ for f in src/one src/two src/gone top; do
 done
 echo 2 | check rrm write api/src/two
 check rrm rm api/src/gone
+check rrm stop api # all of it is recorded
 echo 'by hand' >>"$R/api/top"
+# last PATH: operation and number of its last record. A slow machine makes several of one write.
+last() {
+	last_audit api "select(.path == \"$1\") | \"\(.op) \(.seq)\""
+}
+one=$(last src/one) two=$(last src/two) gone=$(last src/gone) top=$(last top)
+{ [ "${gone#* }" -gt "${two#* }" ] && [ "${two#* }" -gt "${top#* }" ] && [ "${top#* }" -gt "${one#* }" ]; } ||
+	die "records in another order: $one, $two, $gone, $top"
 state_of() {
 	rrm blame --json "$1" | jq -r '.[] | [.path, .op, .state, (.seq | tostring)] | join(" ")' | paste -sd,
 }
-# by PATH STATE: what is to be said of it; a slow machine makes two records of a create and its write
-by() {
-	audit api "select(.path == \"$1\") | [.path, .op, \"$2\", (.seq | tostring)] | join(\" \")" | tail -n 1 | tr -d '"'
-}
-eq "$(state_of api)" "$(by src/gone gone),$(by src/one 'as written'),$(by src/two 'as written'),$(by top 'changed since')" 'of a repository'
-case $(by src/gone gone),$(by src/two x) in
-'src/gone unlink gone '*,'src/two '*' x '?*) ;;
-*) die "the audit says $(by src/gone gone) and $(by src/two x)" ;;
-esac
-eq "$(state_of "$R/api/src/two")" "$(by src/two 'as written')" 'of a file'
+eq "$(state_of api)" "src/gone unlink gone ${gone#* },src/one ${one% *} as written ${one#* },src/two ${two% *} as written ${two#* },top ${top% *} changed since ${top#* }" \
+	'of a repository'
+eq "$(state_of "$R/api/src/two")" "src/two ${two% *} as written ${two#* }" 'of a file'
 eq "$(state_of api/src | tr ',' '\n' | wc -l)" 3 'files of a directory'
-rrm blame api/top | grep -q '#[0-9]* *[a-z]* *rrm([0-9]*) of nobody *changed since *top$' || die "blame says: $(rrm blame api/top)"
+rrm blame api/top | grep -q "#${top#* } *${top% *} *rrm([0-9]*) of nobody *changed since *top\$" || die "blame says: $(rrm blame api/top)"
 eq "$(rrm blame --json api/README.md)" '[]' 'a file that nobody else wrote'
 fails_with "no other repository's session has changed api/README.md" rrm blame api/README.md
 fails_with 'nowhere is not a registered repository' rrm blame nowhere
@@ -95,14 +96,16 @@ for i in 1 2 3 4 5; do
 	eq "$(wc -l <"$T/x/out")" 3 "lines for a pager that ends, which are $(cat "$T/x/out")"
 done
 unset RRM_PAGER
-term_start pager 80 20 rrm log web
+# tmux 3.3 does not always reap what has ended in a window: the shell around it says so
+term_start pager 80 20 "rrm log web; : >'$T/x/pager.ended'"
 sees pager '#1 write a.c'
-screen pager | tail -n 1 | grep -q '^:' || die "less is not there: $(screen pager)"
+wait_until 'screen pager | tail -n 1 | grep -q "^:"'
+[ ! -e "$T/x/pager.ended" ] || die "less is not there: $(screen pager)"
 tm send-keys -t pager G
 sees pager 'f100'
 tm send-keys -t pager q
-wait_until '[ "$(tm display-message -p -t pager "#{pane_dead}")" = 1 ]'
+wait_until '[ -e "$T/x/pager.ended" ]'
 # what fits is just printed
-term_start short 80 20 rrm log web -n 2
-wait_until '[ "$(tm display-message -p -t short "#{pane_dead}")" = 1 ]'
+term_start short 80 20 "rrm log web -n 2; : >'$T/x/short.ended'"
+wait_until '[ -e "$T/x/short.ended" ]'
 sees short 'f100'
