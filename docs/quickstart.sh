@@ -114,8 +114,9 @@ tour() {
 	show "$home" "cat '../$other/rrm-quickstart.txt'"
 	step "The record of that write in the audit log of $other"
 	# It is written when the writer's turn ends, a moment after its last change.
-	for _ in 1 2 3 4 5 6 7 8 9 10; do
-		[ "$(rrm log "$other" -n 1)" = "$before" ] || break
+	tries=100
+	while [ "$tries" -gt 0 ] && [ "$(rrm log "$other" -n 1)" = "$before" ]; do
+		tries=$((tries - 1))
 		sleep 0.2
 	done
 	show "$home" "rrm log '$other' -n 1"

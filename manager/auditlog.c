@@ -21,7 +21,7 @@
 #define AUDIT "audit"
 #define REFUSED "refused"
 
-enum { CHUNK = 64 << 10, RETRIES = 100, SETTLE_MS = 200 };
+enum { CHUNK = 64 << 10, RETRIES = 100, SETTLE_MS = 2000 };
 
 /* One file of the log; seq UINT64_MAX is the one that is written to. */
 struct part {

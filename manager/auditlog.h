@@ -30,7 +30,7 @@ struct auditlog_line {
 };
 
 /* For who shows the log: the gateway, when there is one, writes out what it has not yet written (GET /audit). At most
- * 200 ms; no failure, for the log is then as it is. */
+ * 2 s; no failure, for the log is then as it is. */
 void auditlog_settle(const char *state_dir);
 
 /* 0 also when there is no log (yet). The directory must exist. */

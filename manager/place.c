@@ -7,7 +7,7 @@
 #include "manager/base/path.h"
 #include "manager/mountstate.h"
 
-enum { SHOW_WAIT_MS = 2000, SHOW_POLL_US = 10000 };
+enum { SHOW_WAIT_MS = 10000, SHOW_POLL_US = 10000 };
 
 int place_of(const struct config *c, const struct repo *r, struct place *out)
 {

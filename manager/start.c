@@ -52,7 +52,7 @@ struct start {
 	uint64_t deadline_ms;
 	bool adopted;  /* it was ready before: then a stranger on its port is not its successor */
 	char why[160]; /* what is still missing */
-	bool answered; /* why is what a probe was answered */
+	bool told;     /* why is what a probe found: an answer, or that nobody listens */
 	bool foreign_port; /* its port answered, but as somebody else */
 };
 
@@ -239,10 +239,10 @@ static int look(struct start *s, uint64_t *booted_ms)
 	int ms = left_ms(s, PROBE_MS);
 	enum health h =
 		health_backend(s->r, ep->backend, ep->port, ep->pid, s->password, ms, ep->version);
-	/* A probe that the end of the time cut short knows less than an answer before it. */
-	if (h == HEALTH_SILENT && ms < PROBE_MS && s->answered)
+	/* A probe that the end of the time cut short knows less than the one before it. */
+	if (h == HEALTH_SILENT && ms < PROBE_MS && s->told)
 		return -EAGAIN;
-	s->answered = h != HEALTH_DOWN && h != HEALTH_SILENT;
+	s->told = h != HEALTH_SILENT;
 	s->foreign_port = h == HEALTH_LOCKED || h == HEALTH_STRANGER;
 	if (h != HEALTH_OK) {
 		snprintf(s->why, sizeof(s->why), "port %d %s", ep->port, health_words(h));

@@ -15,9 +15,13 @@ static bool same_file(const struct stat *a, const struct stat *b)
 	       a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
 }
 
-static void remember(struct branch *b, const struct stat *st, const char *name)
+/* number: of the look that found it. One that began before the last one that is remembered comes too late. */
+static void remember(struct branch *b, uint64_t number, const struct stat *st, const char *name)
 {
 	LOCK_SCOPE(&b->lock);
+	if (number < b->remembered)
+		return;
+	b->remembered = number;
 	b->head_seen = st != NULL;
 	if (st)
 		b->head = *st;
@@ -50,6 +54,7 @@ static void forget_path(struct branch *b)
 static void look(struct branch *b)
 {
 	CLEANUP(freep) char *path = head_path(b);
+	uint64_t number = atomic_fetch_add(&b->looks, 1);
 	char name[BRANCH_MAX] = "";
 	struct stat st;
 	bool there;
@@ -66,7 +71,7 @@ static void look(struct branch *b)
 		return;
 	if (repo_branch(b->root, name, sizeof(name)) < 0)
 		name[0] = '\0';
-	remember(b, there ? &st : NULL, name);
+	remember(b, number, there ? &st : NULL, name);
 }
 
 int branch_init(struct branch *b, const char *root)

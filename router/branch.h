@@ -17,7 +17,10 @@ struct branch {
 	char *head_path; /* owned; NULL: no git yet; protected by lock */
 	_Atomic uint64_t looked_ms;
 	_Atomic uint64_t version; /* one more for each change of name */
-	struct stat head;         /* as last seen; protected by lock, as is name */
+	_Atomic uint64_t looks;   /* begun */
+	uint64_t
+		remembered; /* number of the look that the next three are from; protected by lock, as they are */
+	struct stat head; /* as last seen */
 	bool head_seen;
 	char name[BRANCH_MAX];
 };
