@@ -26,10 +26,13 @@
 #include "manager/spawn.h"
 #include "manager/startslot.h"
 #include "manager/stop.h"
+#include "manager/unheard.h"
 
 enum {
 	TAIL_TEXT = 1024 + 64,
 	PORT_TRIES = 4,
+	PROBE_FIRST_MS =
+		100, /* twice as long each time there is no answer: one that is beginning forgets some */
 	PROBE_MS = 2000,
 	GATEWAY_MS = 10000, /* from the booted instance to the gateway, 12 at once on 2 cores */
 	FAILED_GRACE_MS = 2000,
@@ -50,9 +53,11 @@ struct start {
 	int log_fd;
 	off_t log_from; /* where this start's output begins */
 	uint64_t deadline_ms;
-	bool adopted;  /* it was ready before: then a stranger on its port is not its successor */
-	char why[160]; /* what is still missing */
-	bool told;     /* why is what a probe found: an answer, or that nobody listens */
+	bool adopted; /* it was ready before: then a stranger on its port is not its successor */
+	int probe_ms; /* for the next probe, at most */
+	uint64_t heard_ms; /* when that was asked which it answered first; 0: none yet */
+	char why[160];     /* what is still missing */
+	bool told;         /* why is what a probe found: an answer, or that nobody listens */
 	bool foreign_port; /* its port answered, but as somebody else */
 };
 
@@ -236,13 +241,18 @@ static int look(struct start *s, uint64_t *booted_ms)
 {
 	struct endpoint *ep = s->ep;
 	bool opencode = strcmp(ep->backend, "opencode") == 0;
-	int ms = left_ms(s, PROBE_MS);
+	int ms = left_ms(s, s->probe_ms);
+	uint64_t asked_ms = clock_mono_ms();
 	enum health h =
 		health_backend(s->r, ep->backend, ep->port, ep->pid, s->password, ms, ep->version);
 	/* A probe that the end of the time cut short knows less than the one before it. */
-	if (h == HEALTH_SILENT && ms < PROBE_MS && s->told)
+	if (h == HEALTH_SILENT && ms < s->probe_ms && s->told)
 		return -EAGAIN;
 	s->told = h != HEALTH_SILENT;
+	if (h == HEALTH_SILENT)
+		s->probe_ms = s->probe_ms < PROBE_MS / 2 ? 2 * s->probe_ms : PROBE_MS;
+	else if (h != HEALTH_DOWN && s->heard_ms == 0)
+		s->heard_ms = asked_ms;
 	s->foreign_port = h == HEALTH_LOCKED || h == HEALTH_STRANGER;
 	if (h != HEALTH_OK) {
 		snprintf(s->why, sizeof(s->why), "port %d %s", ep->port, health_words(h));
@@ -270,10 +280,21 @@ static int look(struct start *s, uint64_t *booted_ms)
 	return clock_mono_ms() - *booted_ms > GATEWAY_MS ? -ENOENT : -EAGAIN;
 }
 
+static void end_unheard(const struct start *s)
+{
+	int n = unheard_end(s->ep->pid, s->ep->port, s->heard_ms);
+	if (n > 0)
+		dprintf(s->log_fd, "rrm: level=info event=unheard callers=%d\n", n);
+	else if (n < 0)
+		dprintf(s->log_fd, "rrm: level=warn event=unheard error=\"%s\"\n", strerror(-n));
+}
+
 static int wait_ready(struct start *s)
 {
 	uint64_t booted_ms = 0;
 	int nap_ms = 10;
+	s->probe_ms = PROBE_FIRST_MS;
+	s->heard_ms = 0;
 	snprintf(s->why, sizeof(s->why), "there was no time left");
 	for (;;) {
 		if (!proc_alive(s->ep->pid, s->ep->start_time))
@@ -281,6 +302,8 @@ static int wait_ready(struct start *s)
 		if (left_ms(s, INT_MAX) == 0)
 			return -ETIMEDOUT;
 		int rc = look(s, &booted_ms);
+		if (rc == 0 && !s->adopted)
+			end_unheard(s);
 		if (rc != -EAGAIN)
 			return rc;
 		nap(s, nap_ms);
