@@ -19,7 +19,7 @@ enum { ESTABLISHED = 1 }; /* tcp_info.tcpi_state */
 
 static bool on_port(int fd, int port)
 {
-	struct sockaddr_storage a;
+	struct sockaddr_storage a = {.ss_family = AF_UNSPEC};
 	socklen_t len = sizeof(a);
 	if (getsockname(fd, (struct sockaddr *)&a, &len) < 0)
 		return false;
