@@ -6,13 +6,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include "manager/base/cleanup.h"
 #include "manager/base/clock.h"
 #include "manager/base/file.h"
 #include "manager/base/json.h"
 
-enum { FILE_MAX = 1 << 20, WAITERS_MAX = 200 };
+enum { FILE_MAX = 1 << 20, WAITERS_MAX = 200, LOCK_TRIES = 500, LOCK_US = 1000 };
 
 static cJSON *entry(const struct writer *w, const char *branch)
 {
@@ -99,15 +101,25 @@ static cJSON *merge(const cJSON *old, const char *branch, const struct writer *h
 	return j;
 }
 
+/* Two processes that read and replace it at once would put back what the other one has just taken out, and it would stay there.
+ * One that was stopped in the middle is not waited for long. */
+static void lock_for_a_moment(int dir)
+{
+	for (int i = 0; i < LOCK_TRIES && flock(dir, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+	     i++)
+		usleep(LOCK_US);
+}
+
 int writer_put(const char *state_dir, const char *branch, const struct writer *holder,
 	       const struct writer *waiters, size_t n)
 {
-	CLEANUP(closep) int dir = open(state_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	CLEANUP(closep) int dir = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	CLEANUP(json_deletep) cJSON *old = NULL;
 	CLEANUP(json_deletep) cJSON *j = NULL;
 
 	if (dir < 0)
 		return -errno;
+	lock_for_a_moment(dir);
 	if (json_read_file(dir, "writer.json", FILE_MAX, &old, NULL) < 0)
 		old = NULL; /* a damaged one is advice lost, no more */
 	j = merge(old, branch, holder, waiters, n);
