@@ -249,10 +249,12 @@ static int look(struct start *s, uint64_t *booted_ms)
 	if (h == HEALTH_SILENT && ms < s->probe_ms && s->told)
 		return -EAGAIN;
 	s->told = h != HEALTH_SILENT;
-	if (h == HEALTH_SILENT)
+	if (h == HEALTH_SILENT) {
 		s->probe_ms = s->probe_ms < PROBE_MS / 2 ? 2 * s->probe_ms : PROBE_MS;
-	else if (h != HEALTH_DOWN && s->heard_ms == 0)
+	} else if (h != HEALTH_DOWN && s->heard_ms == 0) {
 		s->heard_ms = asked_ms;
+		s->probe_ms = PROBE_MS; /* from here on it forgets nothing */
+	}
 	s->foreign_port = h == HEALTH_LOCKED || h == HEALTH_STRANGER;
 	if (h != HEALTH_OK) {
 		snprintf(s->why, sizeof(s->why), "port %d %s", ep->port, health_words(h));
