@@ -157,20 +157,24 @@ static uint64_t signals_of(const char *status, const char *name)
 
 enum proc_signal proc_signal(pid_t tid)
 {
-	static const int stops[] = {SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGCONT};
+	/* What ends nobody by itself: who handles it does not want his calls to fail. */
+	static const int mild[] = {SIGSTOP, SIGCONT, SIGCHLD, SIGURG, SIGWINCH};
+	static const int stops[] = {SIGTSTP, SIGTTIN, SIGTTOU};
 	char buf[STATUS_MAX];
 	size_t len;
 	if (tid <= 0 || read_head(tid, "status", buf, sizeof(buf), &len) < 0 ||
 	    !strstr(buf, "\nSigPnd:"))
 		return PROC_DYING;
-	uint64_t own = signals_of(buf, "\nSigPnd:"), ends = ~0ull;
+	uint64_t own = signals_of(buf, "\nSigPnd:");
 	if (own >> (SIGKILL - 1) & 1)
 		return PROC_DYING;
-	for (size_t i = 0; i < sizeof(stops) / sizeof(*stops); i++)
-		ends &= ~(1ull << (stops[i] - 1));
-	ends |= signals_of(buf, "\nSigCgt:");
 	uint64_t pending = (own | signals_of(buf, "\nShdPnd:")) & ~signals_of(buf, "\nSigBlk:");
-	return pending & ends ? PROC_SIGNALLED : PROC_UNSIGNALLED;
+	uint64_t handled = signals_of(buf, "\nSigCgt:");
+	for (size_t i = 0; i < sizeof(mild) / sizeof(*mild); i++)
+		pending &= ~(1ull << (mild[i] - 1));
+	for (size_t i = 0; i < sizeof(stops) / sizeof(*stops); i++)
+		pending &= ~(1ull << (stops[i] - 1)) | handled;
+	return pending ? PROC_SIGNALLED : PROC_UNSIGNALLED;
 }
 
 int proc_cwd(pid_t pid, char *buf, size_t size)

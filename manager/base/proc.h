@@ -30,8 +30,10 @@ bool proc_alive(pid_t pid, uint64_t start);
 
 /* What makes a thread that waits in the kernel stop waiting. */
 enum proc_signal {
-	PROC_UNSIGNALLED, /* nothing, or what only stops it for a while (job control, a tracer, a freezer) */
-	PROC_SIGNALLED, /* a signal that its process handles, or that ends it with a core */
+	/* nothing, or what only stops it for a while (job control, a tracer, a freezer), or only tells it something
+	 * (SIGCHLD, SIGWINCH, SIGURG) */
+	PROC_UNSIGNALLED,
+	PROC_SIGNALLED, /* another signal that its process handles, or one that ends it with a core */
 	PROC_DYING, /* SIGKILL (most that end a process become one); or it is gone; or that cannot be told */
 };
 enum proc_signal proc_signal(pid_t tid);

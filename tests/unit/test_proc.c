@@ -124,15 +124,23 @@ static void a_signal_that_is_handled_kills_nobody(void **state)
 	assert_int_equal(proc_signal(0), PROC_DYING);
 }
 
+static void ignore(int sig)
+{
+}
+
 /* Stopped, it takes no signal: they stay pending. */
 static void what_stops_is_not_what_ends_a_wait(void **state)
 {
+	void (*before)(int) = signal(SIGWINCH, ignore);
 	struct child c = start_child("waits");
+	signal(SIGWINCH, before);
 	assert_int_equal(kill(c.pid, SIGSTOP), 0);
 	for (struct proc_stat st; proc_stat(c.pid, &st) == 0 && st.state != 'T';)
 		usleep(1000);
 	assert_int_equal(proc_signal(c.pid), PROC_UNSIGNALLED);
 	assert_int_equal(kill(c.pid, SIGTSTP), 0);
+	assert_int_equal(proc_signal(c.pid), PROC_UNSIGNALLED);
+	assert_int_equal(kill(c.pid, SIGWINCH), 0); /* handled */
 	assert_int_equal(proc_signal(c.pid), PROC_UNSIGNALLED);
 	assert_int_equal(kill(c.pid, SIGQUIT), 0); /* with a core, so it does not become SIGKILL */
 	assert_int_equal(proc_signal(c.pid), PROC_SIGNALLED);
