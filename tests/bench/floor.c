@@ -23,7 +23,7 @@
 #define FUSE_USE_VERSION 314
 #include <fuse_lowlevel.h>
 
-enum { BUFFER = 1 << 20 };
+enum { BUFFER = 1 << 20, KEPT_MAX = 500 };
 static const double EVER = 1e9;
 
 struct key {
@@ -34,7 +34,8 @@ struct key {
 struct node {
 	struct node *parent; /* holds a reference */
 	int fd;              /* of a directory, or of a file that was read or written; -1 */
-	uint64_t lookups;    /* of the kernel, and of children */
+	bool file;
+	uint64_t lookups; /* of the kernel, and of children */
 	UT_hash_handle hh;
 	struct key *key; /* owned; NULL: the root, or removed */
 	size_t key_len;
@@ -42,6 +43,7 @@ struct node {
 
 static struct node root = {.fd = -1, .lookups = 1};
 static struct node *nodes; /* by key */
+static unsigned kept;      /* descriptors of files, protected by lock */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct fuse_session *session;
 
@@ -80,8 +82,10 @@ static void put(struct node *n, uint64_t count)
 	while (n != &root && (n->lookups -= count) == 0) {
 		struct node *parent = n->parent;
 		unname(n);
-		if (n->fd >= 0)
+		if (n->fd >= 0) {
 			close(n->fd);
+			kept -= n->file;
+		}
 		free(n);
 		n = parent;
 		count = 1;
@@ -118,7 +122,15 @@ static struct node *get(struct node *parent, const char *name)
 	return n;
 }
 
-/* The descriptor of a directory (O_PATH), of a file for reading and writing where that is allowed. */
+static void keep(struct node *n, int fd, bool dir)
+{
+	n->fd = fd;
+	n->file = !dir;
+	kept += !dir;
+}
+
+/* The descriptor of a directory (O_PATH), of a file for reading and writing where that is allowed. Give it to done(): of files
+ * only some are kept. */
 static int fd_of(struct node *n, bool dir)
 {
 	if (n->fd >= 0)
@@ -129,12 +141,20 @@ static int fd_of(struct node *n, bool dir)
 	if (fd < 0 && !dir)
 		fd = openat(at, name_of(n), O_RDONLY | O_CLOEXEC);
 	pthread_mutex_lock(&lock);
-	if (fd >= 0 && n->fd >= 0)
-		close(fd);
-	else
-		n->fd = fd;
+	if (fd >= 0 && n->fd < 0 && (dir || kept < KEPT_MAX))
+		keep(n, fd, dir);
 	pthread_mutex_unlock(&lock);
-	return n->fd;
+	if (dir && fd >= 0 && fd != n->fd) {
+		close(fd);
+		fd = n->fd;
+	}
+	return fd;
+}
+
+static void done(const struct node *n, int fd)
+{
+	if (fd >= 0 && fd != n->fd)
+		close(fd);
 }
 
 static int look(struct node *n, struct stat *st)
@@ -213,8 +233,12 @@ static int set(struct node *n, const struct stat *attr, int what)
 	int at = fd_of(n->parent ? n->parent : n, true);
 	if (what & FUSE_SET_ATTR_MODE && fchmodat(at, name_of(n), attr->st_mode, 0) < 0)
 		return -1;
-	if (what & FUSE_SET_ATTR_SIZE && ftruncate(fd_of(n, false), attr->st_size) < 0)
-		return -1;
+	if (what & FUSE_SET_ATTR_SIZE) {
+		int fd = fd_of(n, false), rc = ftruncate(fd, attr->st_size);
+		done(n, fd);
+		if (rc < 0)
+			return -1;
+	}
 	if (what & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME)) {
 		struct timespec ts[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_nsec = UTIME_OMIT}};
 		if (what & FUSE_SET_ATTR_ATIME)
@@ -339,10 +363,11 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 	}
 	entry(&e, p, name, &st);
 	struct node *n = (struct node *)(uintptr_t)e.ino;
-	if (n->fd < 0)
-		n->fd = fd;
-	else
-		close(fd);
+	pthread_mutex_lock(&lock);
+	if (n->fd < 0 && kept < KEPT_MAX)
+		keep(n, fd, false);
+	pthread_mutex_unlock(&lock);
+	done(n, fd);
 	fi->keep_cache = 1;
 	fuse_reply_create(req, &e, fi);
 }
@@ -356,7 +381,9 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t at,
 		    struct fuse_file_info *fi)
 {
 	static _Thread_local char buf[BUFFER];
-	ssize_t n = pread(fd_of(node_of(ino), false), buf, size < BUFFER ? size : BUFFER, at);
+	int fd = fd_of(node_of(ino), false);
+	ssize_t n = pread(fd, buf, size < BUFFER ? size : BUFFER, at);
+	done(node_of(ino), fd);
 	if (n < 0)
 		fuse_reply_err(req, errno);
 	else
@@ -366,7 +393,23 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t at,
 static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t at,
 		     struct fuse_file_info *fi)
 {
-	ssize_t n = pwrite(fd_of(node_of(ino), false), buf, size, at);
+	int fd = fd_of(node_of(ino), false);
+	ssize_t n = pwrite(fd, buf, size, at);
+	done(node_of(ino), fd);
+	if (n < 0)
+		fuse_reply_err(req, errno);
+	else
+		fuse_reply_write(req, (size_t)n);
+}
+
+static void op_copy_file_range(fuse_req_t req, fuse_ino_t from, off_t from_at,
+			       struct fuse_file_info *from_fi, fuse_ino_t to, off_t to_at,
+			       struct fuse_file_info *to_fi, size_t len, int flags)
+{
+	int in = fd_of(node_of(from), false), out = fd_of(node_of(to), false);
+	ssize_t n = copy_file_range(in, &from_at, out, &to_at, len, (unsigned)flags);
+	done(node_of(from), in);
+	done(node_of(to), out);
 	if (n < 0)
 		fuse_reply_err(req, errno);
 	else
@@ -375,7 +418,10 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 
 static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
-	fuse_reply_err(req, fsync(fd_of(node_of(ino), false)) < 0 ? errno : 0);
+	int fd = fd_of(node_of(ino), false);
+	int rc = fsync(fd) < 0 ? errno : 0;
+	done(node_of(ino), fd);
+	fuse_reply_err(req, rc);
 }
 
 static void op_statfs(fuse_req_t req, fuse_ino_t ino)
@@ -470,6 +516,7 @@ static const struct fuse_lowlevel_ops ops = {
 	.release = op_release,
 	.read = op_read,
 	.write = op_write,
+	.copy_file_range = op_copy_file_range,
 	.fsync = op_fsync,
 	.statfs = op_statfs,
 	.readdirplus = op_readdirplus,
