@@ -42,7 +42,7 @@ switch=/sys/module/fuse/parameters/enable_uring
 was=$(cat "$switch" 2>/dev/null || echo none)
 # The floor never sleeps, so it is stopped while others are measured.
 turn_of() {
-	[ -z "${floor-}" ] || kill "-$([ "$1" = floor ] && echo CONT || echo STOP)" "$floor"
+	[ -z "${floor-}" ] || kill "-$([ "$1" = floor ] && echo CONT || echo STOP)" "$floor" 2>/dev/null || true
 }
 before_leave() {
 	turn_of floor
