@@ -39,7 +39,11 @@
 #include "manager/base/proc.h"
 #include "manager/mountstate.h"
 
-enum { END_MS = 10000 }; /* how long -u waits for the server to end */
+enum {
+	END_MS = 10000, /* how long -u waits for the server to end */
+	REEXEC_MS =
+		60000, /* how long --reexec waits: a disk may keep a server that is to make room */
+};
 
 /* ---- before ---- */
 
@@ -196,7 +200,7 @@ int mount_reexec(const struct config *c, const char *path, struct err *e)
 	if (rc == 0)
 		rc = kill(pid, SIGUSR2) < 0 ? err_errno(e, -errno, "telling process %d", (int)pid)
 					    : 0;
-	for (uint64_t end = clock_mono_ms() + END_MS;
+	for (uint64_t end = clock_mono_ms() + REEXEC_MS;
 	     rc == 0 && now == before && clock_mono_ms() < end;) {
 		usleep(2000);
 		if (mountstate_read(c, &m) < 0)
@@ -208,7 +212,7 @@ int mount_reexec(const struct config *c, const char *path, struct err *e)
 		rc = err_set(e, -ETIMEDOUT,
 			     "process %d did not change its program within %d s; %s/rrm-mount.log "
 			     "says more",
-			     (int)pid, END_MS / 1000, c->base);
+			     (int)pid, REEXEC_MS / 1000, c->base);
 	return rc;
 }
 

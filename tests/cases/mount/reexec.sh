@@ -1,7 +1,7 @@
 #!/bin/sh
 # rrm-mount --reexec: the mount goes on with the program that is installed now, in the same process; programs
 # notice nothing. What cannot take over does not.
-# timeout: 120
+# timeout: 300
 . "${0%/*}/../lib.sh"
 make_repo a
 make_repo b
@@ -26,7 +26,14 @@ load=$!
 wait_until '[ -s "$M/b/load/lines" ]' 60
 for i in 1 2 3; do
 	install_again "$program"
-	check rrm-mount --reexec "$M"
+	rrm-mount --reexec "$M" || {
+		for t in /proc/"$guard"/task/* /proc/[0-9]*/task/*; do
+			case $(cat "$t/../../comm" 2>/dev/null) in
+			rrm-mount* | rrm-touch*) echo "$t $(tr '\n' ' ' 2>/dev/null <"$t/stat" | cut -c1-60) $(cat "$t/wchan" "$t/syscall" 2>/dev/null | tr '\n' ' ')" ;;
+			esac
+		done >&2
+		die 'the program was not changed'
+	}
 	eq "$(guard_pid)" "$guard" 'the process that the mount lives as long as'
 	eq "$(stat -Lc %i "/proc/$(server_pid)/exe" "/proc/$guard/exe" | uniq)" "$(stat -c %i "$bin/rrm-mount")" 'the program'
 done
