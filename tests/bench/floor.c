@@ -1,9 +1,9 @@
 /*
- * The least that a server in user space can take: shows the directory REAL at MOUNTPOINT as rrm does what it may
- * (OPEN answered ENOSYS, everything cached for ever, READDIRPLUS) and leaves out what rrm is for: nobody looks for
- * changes from outside, nobody asks who writes, there is no turn, no audit, no name that is kept in order. A change is
- * the one system call that makes it, and another for the attributes that the answer has to hold. The threads never
- * sleep. What a row takes here no change of rrm can get below, on this kernel and this machine; so it is a column of peers.sh.
+ * A bare server of /dev/fuse, as a yardstick: shows the directory REAL at MOUNTPOINT as rrm does what it may (OPEN
+ * answered ENOSYS, everything cached for ever, READDIRPLUS) and leaves out what rrm is for: nobody looks for changes
+ * from outside, nobody asks who writes, there is no turn, no audit, no name that is kept in order. A change is the one
+ * system call that makes it, and another for the attributes that the answer has to hold. The threads never sleep. Where
+ * rrm takes as long, its own work is not what costs; io_uring may still be faster. A column of peers.sh.
  *
  *	rrm-bench-floor REAL MOUNTPOINT [THREADS]		(in the foreground; 2 threads)
  */

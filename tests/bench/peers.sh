@@ -6,7 +6,7 @@
 #
 #	sh peers.sh [--smoke] [--cold] [--files N] [ROUNDS]		(7 rounds, 30000 files)
 #
-# The column "floor" is no peer: the least that a server in user space can take (floor.c says what it leaves out).
+# The column "floor" is no peer but a bare server of /dev/fuse (floor.c says what it leaves out).
 #
 # Programs are found on PATH: rrm, rrm-mount, rrm-workload, rrm-bench-floor, and as far as they are there mergerfs, bindfs,
 # fuse-overlayfs. RRM_PEERS: some of the columns only. RRM_LIBFUSE: a source tree of libfuse, whose examples passthrough_ll and passthrough_hp are built and
