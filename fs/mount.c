@@ -41,8 +41,7 @@
 
 enum {
 	END_MS = 10000, /* how long -u waits for the server to end */
-	REEXEC_MS =
-		60000, /* how long --reexec waits: a disk may keep a server that is to make room */
+	REEXEC_MS = 60000, /* how long --reexec waits; why it once took 10 s is not known */
 };
 
 /* ---- before ---- */
