@@ -40,7 +40,7 @@
 #include "manager/mountstate.h"
 
 enum {
-	END_MS = 10000, /* how long -u waits for the server to end */
+	END_MS = 10000,    /* how long -u waits for the server to end */
 	REEXEC_MS = 60000, /* how long --reexec waits; why it once took 10 s is not known */
 };
 
