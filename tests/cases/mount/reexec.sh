@@ -26,6 +26,7 @@ load=$!
 wait_until '[ -s "$M/b/load/lines" ]' 60
 for i in 1 2 3; do
 	install_again "$program"
+	begun=$(date +%s)
 	rrm-mount --reexec "$M" || {
 		for t in /proc/"$guard"/task/* /proc/[0-9]*/task/*; do
 			case $(cat "$t/../../comm" 2>/dev/null) in
@@ -34,6 +35,7 @@ for i in 1 2 3; do
 		done >&2
 		die 'the program was not changed'
 	}
+	[ "$(($(date +%s) - begun))" -le 20 ] || check grep event=server_dying "$T/mount.log" # the disk
 	eq "$(guard_pid)" "$guard" 'the process that the mount lives as long as'
 	eq "$(stat -Lc %i "/proc/$(server_pid)/exe" "/proc/$guard/exe" | uniq)" "$(stat -c %i "$bin/rrm-mount")" 'the program'
 done

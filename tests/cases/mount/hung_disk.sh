@@ -1,0 +1,105 @@
+#!/bin/sh
+# A disk that does not answer for a while: nobody can be killed who waits for it. A server that is killed or replaced
+# then has its successor at once when what hangs is a look or an fsync(2), which may be done twice; a change has to
+# be waited for, is made once, and the log says what the mount waits for.
+# needs: root
+. "${0%/*}/../lib.sh"
+# outer, frozen, is the disk of inner; inner, frozen, answers no change
+hang() {
+	fsfreeze -f "$1"
+	frozen=$1
+}
+answer() {
+	fsfreeze -u "$frozen"
+	frozen=
+}
+frozen=
+end() {
+	case_status=$?
+	[ -z "$frozen" ] || answer
+	(exit "$case_status")
+	case_end
+}
+trap end EXIT
+disk() {
+	truncate -s "$2" "$1"
+	mkfs.ext4 -q -F -E nodiscard "$1" 2>/dev/null
+	mkdir -p "$3"
+	mount -o loop,noatime "$1" "$3"
+}
+disk "$T/outer.img" 80M "$T/outer"
+disk "$T/outer/inner.img" 40M "$R/slow"
+rmdir "$R/slow/lost+found"
+make_repo slow
+make_repo fast
+sync
+start_mount
+guard=$(guard_pid)
+echo 1 >"$T/one"
+
+# threads of process $1 that nobody can end now
+hanging() {
+	for h in /proc/"$1"/task/*; do
+		case $(sed 's/.*) //' "$h/stat" 2>/dev/null) in
+		D*) echo "${h##*/}" ;;
+		esac
+	done
+}
+others_go_on() {
+	check timeout 10 sh -c 'echo 1 >"$0" && rm "$0" && ls "$1"' "$M/fast/$1" "$M/fast" >/dev/null
+	check in_repo fast timeout 10 sh -c 'echo 2 >home && mkdir d && rmdir d && rm home'
+}
+
+# an fsync
+in_repo slow dd if=/dev/zero of=big bs=64k count=32 conv=notrunc 2>/dev/null
+hang "$T/outer"
+in_repo slow sync -d big &
+syncs=$!
+wait_until '[ -n "$(hanging "$(server_pid)")" ]'
+killed=$(server_pid)
+kill_server
+others_go_on killed
+check timeout 30 rrm-mount --reexec "$M"
+others_go_on replaced
+eq "$(guard_pid)" "$guard" 'the guard'
+[ -n "$(hanging "$killed")" ] || die 'the fsync of the server that was killed did not hang until here'
+check kill -0 "$syncs"
+refuse grep -q event=server_dying "$T/mount.log"
+answer
+check wait "$syncs"
+wait_until '[ ! -d "/proc/$killed" ]'
+
+# a change
+hang "$R/slow"
+in_repo slow mkdir made &
+makes=$!
+wait_until '[ -n "$(hanging "$(server_pid)")" ]'
+killed=$(server_pid)
+kill -9 "$killed"
+wait_until 'grep -q "event=server_dying pid=$killed thread=[0-9]* syscall=[0-9]* error=\"the disk" "$T/mount.log"'
+eq "$(server_pid)" "$killed" 'a successor that would make it twice'
+answer
+check wait "$makes"
+wait_until '[ "$(server_pid)" != "$killed" ]'
+others_go_on changed
+check test -d "$M/slow/made"
+check test -d "$R/slow/made"
+eq "$(grep -c event=server_dying "$T/mount.log")" 1 'said how often'
+
+# and one while the program is replaced
+hang "$R/slow"
+in_repo slow mkdir again &
+makes=$!
+killed=$(server_pid)
+wait_until '[ -n "$(hanging "$killed")" ]'
+rrm-mount --reexec "$M" &
+reexec=$!
+wait_until 'grep -q "event=server_dying pid=$killed " "$T/mount.log"'
+answer
+check wait "$makes"
+check wait "$reexec"
+refuse test "$(server_pid)" = "$killed"
+eq "$(guard_pid)" "$guard" 'the guard'
+others_go_on 'replaced'
+check test -d "$R/slow/again"
+stop_mount
