@@ -11,6 +11,7 @@
 #include "fs/mount.h"
 #include "fs/notify.h"
 #include "fs/options.h"
+#include "fs/server.h"
 #include "manager/base/cleanup.h"
 #include "manager/base/file.h"
 #include "manager/base/log.h"
@@ -46,7 +47,7 @@ static int guarded(struct config *c, const struct options *opt, struct estate *e
 	*rc = guard_run(es, &m, &code, e);
 	if (*rc != GUARD_SERVE)
 		return code;
-	*rc = mount_serve(c, opt, es, e);
+	*rc = server_run(c, opt, es, e);
 	es->phase = ESTATE_ENDED;
 	if (*rc < 0 && !e->text[0])
 		err_errno(e, *rc, "serving");

@@ -42,7 +42,7 @@ struct uring;
 struct overlay {
 	struct config *config;   /* borrowed from main */
 	const char *mountpoint;  /* borrowed; absolute, canonical */
-	struct fuse_session *se; /* owned by mount.c */
+	struct fuse_session *se; /* owned by server.c */
 	struct estate *estate;   /* borrowed from main; NULL in unit tests */
 	struct router *router;   /* owned, as are all below */
 	struct nodes *nodes;
