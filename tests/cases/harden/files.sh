@@ -10,6 +10,7 @@ mkdir "$T/etc"
 mount --bind "$T/etc" /etc
 end() {
 	end_status=$?
+	set +e
 	umount -l /etc
 	(exit $end_status)
 	case_end

@@ -15,9 +15,10 @@ answer() {
 }
 frozen=
 end() {
-	case_status=$?
+	end_status=$?
+	set +e
 	[ -z "$frozen" ] || answer
-	(exit "$case_status")
+	(exit "$end_status")
 	case_end
 }
 trap end EXIT
