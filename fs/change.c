@@ -215,32 +215,25 @@ static bool of_name(const struct change *c)
 	       c->kind != CHANGE_REMOVEXATTR;
 }
 
-/*
- * Path for home.jsonl: of a file that of its directory, whose descriptor is there, and the name that we know. One
- * that was renamed outside this very moment is written down as it was called before.
- */
-static int noted_path(struct overlay *o, struct node *n, const char *name, char *buf)
+/* For what is told to people: by names that we know, for that asks the kernel nothing. */
+static bool noted_path(struct overlay *o, struct node *n, const char *name, char path[PATH_MAX])
 {
-	struct node *dir = NULL;
-	char known[NODE_NAME_MAX];
-	if (name || n->flags & NODE_DIR || !node_name_nth(o->nodes, n, 0, &dir, known) ||
-	    dir->index == NODE_ROOT_ID)
-		return change_path(o, n, name, buf);
-	return change_path(o, dir, known, buf);
+	return node_path(o->nodes, n, name, path) || change_path(o, n, name, path) == 0;
 }
 
 static void note_paths(struct change *c, struct router_note *note, char path[PATH_MAX],
 		       char path2[PATH_MAX])
 {
-	if (noted_path(c->o, c->node, of_name(c) ? c->name : NULL, path) == 0)
+	if (noted_path(c->o, c->node, of_name(c) ? c->name : NULL, path))
 		note->path = path;
-	if (c->node2 && change_path(c->o, c->node2, c->name2, path2) == 0)
+	if (c->node2 && noted_path(c->o, c->node2, c->name2, path2))
 		note->path2 = path2;
 }
 
 static void tell_router(struct change *c, int rc)
 {
-	char path[PATH_MAX] = "", path2[PATH_MAX] = "";
+	char path[PATH_MAX], path2[PATH_MAX];
+	path[0] = '\0';
 	struct router_note note = {
 		.op = change_op(c),
 		.key = key_of(c),

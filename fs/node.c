@@ -524,6 +524,35 @@ bool node_name_nth(struct nodes *t, const struct node *n, unsigned nth, struct n
 	return true;
 }
 
+/* In front of what is there already, which begins at *at. */
+static bool prepend(const char *begin, char **at, const char *name)
+{
+	const size_t len = strlen(name), slash = **at != '\0';
+	if ((size_t)(*at - begin) < len + slash)
+		return false;
+	if (slash)
+		*--*at = '/';
+	*at -= len;
+	memcpy(*at, name, len);
+	return true;
+}
+
+bool node_path(struct nodes *t, const struct node *n, const char *name, char path[PATH_MAX])
+{
+	char *at = path + PATH_MAX - 1;
+	*at = '\0';
+	if (name && !prepend(path, &at, name))
+		return false;
+	LOCK_SCOPE(&t->lock);
+	while (!(n->flags & NODE_REPO_ROOT)) {
+		if (!n->names || !prepend(path, &at, name_ptr(t, n->names)->text))
+			return false;
+		n = node_ptr(t, name_ptr(t, n->names)->parent);
+	}
+	memmove(path, at, strlen(at) + 1);
+	return true;
+}
+
 bool nodes_some(struct nodes *t, uint32_t *from, uint32_t count,
 		void (*fn)(struct node *n, void *arg), void *arg)
 {

@@ -13,6 +13,7 @@
  * Errors: 0 or negative errno.
  */
 #pragma once
+#include <limits.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -128,6 +129,10 @@ enum { NODE_NAME_MAX = 256 };
  * valid as long as the caller holds n. */
 bool node_name_nth(struct nodes *t, const struct node *n, unsigned nth, struct node **parent,
 		   char name[NODE_NAME_MAX]);
+
+/* Where name in n is (NULL: n itself), below the root of its repo, by the newest names that we know of: what is being
+ * renamed outside this very moment may be called as before. False: not known, or longer than a path may be. */
+bool node_path(struct nodes *t, const struct node *n, const char *name, char path[PATH_MAX]);
 
 /* Calls fn for each node of which the server before us had something: path_fd, wd or session. Ends with
  * nodes_taken_end(). */

@@ -1,6 +1,8 @@
 #include "tests/unit/unit.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -260,6 +262,45 @@ static void the_nth_name_is_the_newest_first(void **state)
 	assert_ptr_equal(parent, one);
 	assert_string_equal(name, "a");
 	assert_false(node_name_nth(t, file, 2, &parent, name));
+}
+
+static void a_path_is_made_of_the_newest_names_up_to_the_repository(void **state)
+{
+	struct nodes *t = *state;
+	struct node *repo = intern(t, 9, NODE_DIR | NODE_REPO_ROOT, top(t), "r");
+	struct node *dir = intern(t, 10, NODE_DIR, repo, "d");
+	struct node *deep = intern(t, 11, NODE_DIR, dir, "deep");
+	struct node *file = intern(t, 12, NODE_REG, deep, "a");
+	struct node *lost = intern(t, 13, NODE_DIR, top(t), "of-no-repository");
+	char path[PATH_MAX], long_name[NODE_NAME_MAX];
+	assert_true(node_path(t, repo, NULL, path));
+	assert_string_equal(path, "");
+	assert_true(node_path(t, repo, "new", path));
+	assert_string_equal(path, "new");
+	assert_true(node_path(t, file, NULL, path));
+	assert_string_equal(path, "d/deep/a");
+	assert_true(node_path(t, deep, "new", path));
+	assert_string_equal(path, "d/deep/new");
+	node_name_add(t, deep, repo, "moved");
+	assert_true(node_path(t, file, NULL, path));
+	assert_string_equal(path, "moved/a");
+	node_name_drop(t, deep, "a", NULL);
+	assert_false(node_path(t, file, NULL, path));
+	assert_false(node_path(t, lost, "x", path));
+
+	memset(long_name, 'n', sizeof(long_name) - 1);
+	long_name[sizeof(long_name) - 1] = '\0';
+	struct node *at = repo;
+	for (unsigned i = 0; i < 15; i++)
+		at = intern(t, 100 + i, NODE_DIR, at, long_name);
+	assert_true(node_path(t, at, long_name, path));
+	assert_int_equal(strlen(path), PATH_MAX - 1);
+	assert_false(node_path(t, intern(t, 200, NODE_DIR, at, "n"), long_name, path));
+	/* out of date, and so a circle */
+	node_name_add(t, dir, at, "c");
+	assert_true(node_path(t, repo, NULL, path));
+	node_name_add(t, intern(t, 100, NODE_DIR, at, "c"), at, "c2");
+	assert_false(node_path(t, at, NULL, path));
 }
 
 static void a_name_that_names_something_else_now_leaves_the_other(void **state)
@@ -557,6 +598,7 @@ int main(void)
 		table_test(a_file_that_became_a_directory_is_another_node),
 		table_test(names_are_found_dropped_and_moved),
 		table_test(the_nth_name_is_the_newest_first),
+		table_test(a_path_is_made_of_the_newest_names_up_to_the_repository),
 		table_test(a_name_that_names_something_else_now_leaves_the_other),
 		table_test(the_mark_of_an_own_name_is_told_once),
 		table_test(a_new_name_makes_a_file_part_of_the_tree_again),
