@@ -16,6 +16,7 @@
 #include "manager/base/cleanup.h"
 #include "manager/base/log.h"
 #include "manager/base/path.h"
+#include "manager/base/processor.h"
 #include "manager/base/stop_point.h"
 
 struct item {
@@ -184,6 +185,7 @@ static void *work(void *arg)
 {
 	struct queue *q = arg;
 	struct invalidate *v = q->o->invalidate;
+	processor_free();
 	pthread_mutex_lock(&v->lock);
 	while (wait_more(q)) {
 		struct item *it = q->head;

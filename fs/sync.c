@@ -15,6 +15,7 @@
 #include "fs/lookup.h"
 #include "fs/repos.h"
 #include "manager/base/cleanup.h"
+#include "manager/base/processor.h"
 
 struct sync_job {
 	struct overlay *o;
@@ -58,6 +59,12 @@ static int open_root(struct overlay *o, struct node *n, struct fd_hold *h)
 		return -EACCES;
 	*h = (struct fd_hold){.fd = steal_fd(&fd)};
 	return 0;
+}
+
+static void *sync_thread(void *job)
+{
+	processor_free();
+	return sync_work(job);
 }
 
 static int open_to_sync(struct overlay *o, struct node *n, int made, struct sync_job *j)
@@ -106,7 +113,7 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_inf
 	pthread_attr_t attr;
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	if (pthread_create(&thread, &attr, sync_work, j) != 0)
+	if (pthread_create(&thread, &attr, sync_thread, j) != 0)
 		sync_work(j);
 	pthread_attr_destroy(&attr);
 }

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <linux/fuse.h>
 #include <poll.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -13,6 +12,7 @@
 #include "fs/loop.h"
 #include "manager/base/cleanup.h"
 #include "manager/base/log.h"
+#include "manager/base/processor.h"
 
 static _Thread_local struct entry *current;
 static _Thread_local bool answered; /* current was, by this thread */
@@ -277,19 +277,10 @@ static void take(struct line *l, struct entry *e, int res)
 	}
 }
 
-static void pin_to(unsigned cpu)
-{
-	cpu_set_t set;
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	/* One that may not run there is only slower. */
-	sched_setaffinity(0, sizeof(set), &set);
-}
-
 static void *work(void *arg)
 {
 	struct line *l = arg;
-	pin_to(l->cpu);
+	(void)processor_keep(l->cpu); /* one that may not run there is only slower */
 	while (sem_wait(&l->u->begin) < 0)
 		;
 	if (l->u->end)

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "manager/base/clock.h"
+#include "manager/base/processor.h"
 #include "router/inner.h"
 
 static void *await_main(void *repo)
@@ -17,6 +18,7 @@ static void *await_main(void *repo)
 	uint64_t version;
 	int rc;
 
+	processor_free();
 	pthread_mutex_lock(&rr->lock);
 	while (!rr->stopping) {
 		if (!rr->awaiting || rr->lock_busy) {

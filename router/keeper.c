@@ -6,6 +6,7 @@
 #include <utlist.h>
 
 #include "manager/base/clock.h"
+#include "manager/base/processor.h"
 #include "router/inner.h"
 #include "router/writer.h"
 
@@ -252,6 +253,7 @@ void *keeper_main(void *repo)
 {
 	struct router_repo *rr = repo;
 
+	processor_free();
 	pthread_mutex_lock(&rr->lock);
 	while (!rr->stopping || rr->answers) {
 		uint64_t now = clock_mono_ms(), at, await_at;

@@ -12,6 +12,7 @@
 #include "manager/base/clock.h"
 #include "manager/base/log.h"
 #include "manager/base/proc.h"
+#include "manager/base/processor.h"
 #include "manager/base/stop_point.h"
 #include "router/inner.h"
 #include "router/writer.h"
@@ -538,6 +539,7 @@ void *submit_main(void *repo)
 	struct router_repo *rr = repo;
 	uint64_t again;
 
+	processor_free();
 	pthread_mutex_lock(&rr->lock);
 	while (!rr->stopping || rr->wire || rr->taking) {
 		uint64_t now = clock_mono_ms(), version;

@@ -11,6 +11,7 @@
 
 #include "manager/base/cleanup.h"
 #include "manager/base/log.h"
+#include "manager/base/processor.h"
 #include "router/inner.h"
 
 struct summon {
@@ -86,9 +87,11 @@ static void *summon_main(void *arg)
 	struct summon *s = arg;
 	struct endpoint ep = {.pid = 0};
 	struct err e = ERR_INIT;
-	int rc = s->ensure(&s->config->c, &s->repo, &ep, &e);
 	bool ours = false;
+	int rc;
 
+	processor_free(); /* the backend may run everywhere */
+	rc = s->ensure(&s->config->c, &s->repo, &ep, &e);
 	pthread_mutex_lock(&s->lock);
 	if (s->rr) {
 		pthread_mutex_lock(&s->rr->lock);

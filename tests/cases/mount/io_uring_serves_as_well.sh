@@ -6,6 +6,7 @@
 . "${0%/*}/../lib.sh"
 switch=/sys/module/fuse/parameters/enable_uring
 make_repo a
+make_repo b
 said=$(cat "$switch" 2>/dev/null || echo none)
 
 write_config '{"transport":"ring"}'
@@ -77,6 +78,16 @@ check wait "$writers"
 # The threads with a ring wait in io_uring_enter(2), number 426; how often others sleep depends on the time.
 rings=$(grep -l '^426 ' "/proc/$(server_pid)"/task/*/syscall | sed 's/syscall$/status/')
 [ "$(echo "$rings" | wc -l)" -ge "$(nproc)" ] || die "the threads with a ring: $rings"
+# They are kept on a processor each; what they start is not: threads of the server, and a backend, which runs for hours.
+check in_repo a sh -c 'echo f >../b/foreign && sync ../b/foreign w0'
+kept_of() {
+	grep -L "^Cpus_allowed_list:[[:space:]]*$(sed -n 's/^Cpus_allowed_list:[[:space:]]*//p' /proc/self/status)\$" \
+		"/proc/$1"/task/*/status | sort
+}
+if [ "$(nproc)" -gt 1 ]; then
+	eq "$(kept_of "$(server_pid)")" "$(echo "$rings" | sort)" 'threads of the server that are kept on a processor'
+	eq "$(kept_of "$(jq .pid "$(state_dir b)/registry.json")")" '' "threads of b's backend that are"
+fi
 slept() {
 	# shellcheck disable=SC2086 # a list of files
 	cat $rings | awk '/^voluntary/ { n += $2 } END { print n }'
