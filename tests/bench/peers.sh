@@ -36,7 +36,7 @@ many=$((files / 3)) mib=256 switched=$((files / 6))
 w=.git/work
 
 . "${0%/*}/place.sh"
-own_place
+own_place "$([ "$smoke" = no ] || echo small)"
 echo '{"backend":"embedded"}' >"$XDG_CONFIG_HOME/rrm/config.json"
 switch=/sys/module/fuse/parameters/enable_uring
 was=$(cat "$switch" 2>/dev/null || echo none)

@@ -57,8 +57,8 @@ work_material() {
 
 write_rows() {
 	row "create $many files of 4 KiB" 1.6 "mkdir $w/c" "rm -r $w/c" rrm-workload create $w/c "$many" 4096
-	row "remove $many files" 3 "mkdir $w/c && rrm-workload create $w/c $many 0" "rmdir $w/c" \
-		rrm-workload remove $w/c "$many"
+	row "rm -r of $many files of 4 KiB" 3 "mkdir $w/c && rrm-workload create $w/c $many 4096" : \
+		rrm-workload time rm -r $w/c
 	row "untar $files files" 1.6 "mkdir $w/t" "rm -r $w/t" rrm-workload time tar -C $w/t -xf "$T/a.tar"
 	row "git checkout of $switched files" 1.6 : 'git checkout -q main' rrm-workload time git checkout -q other
 	row 'git clone' 1.6 : "rm -rf $w/clone" rrm-workload time git clone -q "$T/clone.git" $w/clone

@@ -22,7 +22,7 @@ reads=no
 cold=no
 for arg; do
 	case $arg in
-	--smoke) files=600 many=100 mib=4 switched=200 n=50 rounds=1 starts=10 ;;
+	--smoke) place=small files=600 many=100 mib=4 switched=200 n=50 rounds=1 starts=10 ;;
 	--reads) reads=yes ;;
 	--cold) cold=yes ;;
 	[1-9]*) rounds=$arg ;;
@@ -34,7 +34,7 @@ for arg; do
 done
 
 . "${0%/*}/place.sh"
-own_place
+own_place "${place-}"
 R=$T/r
 N=$T/native
 mkdir -p "$R" "$N"
@@ -95,6 +95,24 @@ row() {
 		printf "%-44s %10.1f %10.1f %7.2f  %s\n", w, n / 1000, m / 1000, m / (n ? n : 1), g }'
 }
 
+# The checkout of rows.sh by a process that is at home elsewhere.
+foreign_checkout() {
+	: >"$T/t.native"
+	: >"$T/t.mount"
+	i=0
+	while [ $i -lt $((rounds > 3 ? 3 : rounds)) ]; do
+		for to in other main; do
+			native=$(at "$N/a" rrm-workload time git checkout -q $to)
+			us=$(at "$M/b" rrm-workload time git -C "$M/a" checkout -q $to)
+			[ $to = main ] || echo "$native" >>"$T/t.native"
+			[ $to = main ] || echo "$us" >>"$T/t.mount"
+		done
+		i=$((i + 1))
+	done
+	awk -v n="$(median <"$T/t.native")" -v m="$(median <"$T/t.mount")" -v w="foreign git checkout of $switched files" \
+		'BEGIN { printf "%-44s %10.1f %10.1f %7.2f  6\n", w, n / 1000, m / 1000, m / (n ? n : 1) }'
+}
+
 echo "$(rrm --version | head -n 1), kernel $(uname -r), $(nproc) cores, $(df --output=fstype "$T" | tail -n 1), as $(id -un), $rounds rounds, $(jq -r .transport "$M/.rrm/stats"), load $(cut -d' ' -f1 /proc/loadavg)"
 printf '%-44s %10s %10s %7s  %s\n' '' 'native ms' 'mount ms' ratio goal
 read_rows
@@ -104,20 +122,30 @@ if [ "$reads" = no ]; then
 	work_rows
 
 	echo
-	at "$M/a" rrm-workload latency write ../b 10 >/dev/null
-	for op in write mkdir; do
-		at "$M/a" rrm-workload latency $op ../b "$n" | {
-			read -r p50 p99
-			case $op in write) what='foreign 1 KiB write, open to close returned' goal='goal 500' ;;
-			*) what='foreign mkdir' goal= ;; esac
-			printf '%-44s median %6s us, p99 %6s us  %s\n' "$what" "$p50" "$p99" "$goal"
+	# foreign NAME GOAL OP
+	foreign() {
+		mkdir -p "$R/b/$3" "$N/a/$3"
+		{
+			at "$N/a" rrm-workload latency "$3" "$3" "$n"
+			at "$M/a" rrm-workload latency "$3" "../b/$3" "$n"
+		} | paste -sd' ' | {
+			read -r native _ p50 p99
+			printf '%-44s median %6s us, p99 %6s us, native %6s us  goal %s\n' "foreign $1" "$p50" "$p99" "$native" "$2"
 		}
-	done
+		rm -rf "$R/b/$3" "$N/a/$3"
+	}
+	at "$M/a" rrm-workload latency write ../b 10 >/dev/null
+	foreign '1 KiB write, open to close returned' 200 write
+	foreign '1 MiB write, open to close returned' 2000 large
+	foreign mkdir 120 mkdir
+	foreign rename 120 rename
+	foreign unlink 120 unlink
 	# shellcheck disable=SC2046 # eight words
 	at / rrm-workload rate 500 $(printf "$M/%s " b c d e f g h i) >/dev/null
 	# shellcheck disable=SC2046
 	printf '%-44s %s\n' 'foreign writes a second, 8 writers, 8 repos' \
-		"$(at / rrm-workload rate 3000 $(printf "$M/%s " b c d e f g h i))"
+		"$(at / rrm-workload rate 3000 $(printf "$M/%s " b c d e f g h i)), goal 20000"
+	foreign_checkout
 fi
 
 echo

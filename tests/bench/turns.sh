@@ -12,7 +12,7 @@ ms=2000 many=10000 n=30 rounds=9 writers='1 2 4 8 16 32 64'
 [ "${2-}" != --smoke ] || { ms=300 many=200 n=5 rounds=1 writers='1 8'; }
 
 . "${0%/*}/place.sh"
-own_place
+own_place "$([ "${2-}" != --smoke ] || echo small)"
 memory=$(mktemp -d /dev/shm/rb.XXXX) # a tree in memory: no disk, whose moods are larger than what is measured
 mkdir "$T/l"
 before_leave() {

@@ -265,30 +265,63 @@ static void one_write(const char *path, const char *data, size_t len)
 		err(1, "%s", path);
 }
 
-/* latency write|mkdir DIR N: 1 KiB into a file that is there (open with O_TRUNC to close returned), or a
- * new directory. */
+/* latency OP DIR N, of each of N in DIR:
+ *	write    1 KiB into a file that is there, open with O_TRUNC to close returned
+ *	large    the same with 1 MiB
+ *	mkdir, rename, unlink    of 2 KiB files that were made before */
+enum latency_op { LATENCY_WRITE, LATENCY_LARGE, LATENCY_MKDIR, LATENCY_RENAME, LATENCY_UNLINK };
+
+static enum latency_op latency_op(const char *name)
+{
+	static const char *const names[] = {"write", "large", "mkdir", "rename", "unlink"};
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strcmp(names[i], name) == 0)
+			return (enum latency_op)i;
+	errx(2, "%s: no such operation", name);
+}
+
+static int do_latency(enum latency_op op, const char *path, const char *other, const char *data)
+{
+	switch (op) {
+	case LATENCY_MKDIR:
+		return mkdir(path, 0755);
+	case LATENCY_RENAME:
+		return rename(path, other);
+	case LATENCY_UNLINK:
+		return unlink(path);
+	case LATENCY_WRITE:
+	case LATENCY_LARGE:
+		break;
+	}
+	one_write(path, data, op == LATENCY_LARGE ? 1 << 20 : 1024);
+	return 0;
+}
+
 static void cmd_latency(char **argv)
 {
-	bool dirs = strcmp(argv[0], "mkdir") == 0;
+	enum latency_op op = latency_op(argv[0]);
+	const bool writes = op == LATENCY_WRITE || op == LATENCY_LARGE;
 	long n = number(argv[2]);
 	uint32_t *us = calloc((size_t)n, sizeof(*us));
-	char path[PATH_MAX], data[1024];
-	memset(data, 'x', sizeof(data));
-	snprintf(path, sizeof(path), "%s/latency", argv[1]);
-	if (!dirs)
-		one_write(path, data, sizeof(data)); /* the backend is up, the turn is ours */
+	char path[PATH_MAX], other[PATH_MAX + 2], *data = malloc(1 << 20);
+	if (!us || !data)
+		errx(1, "no memory");
+	memset(data, 'x', 1 << 20);
+	for (long i = 0; i < n && op != LATENCY_MKDIR; i++) {
+		snprintf(path, sizeof(path), "%s/%s-%ld", argv[1], argv[0], writes ? 0 : i);
+		one_write(path, data, 2048); /* the backend is up, the turn is ours */
+	}
 	for (long i = 0; i < n; i++) {
-		if (dirs)
-			snprintf(path, sizeof(path), "%s/latency-%ld", argv[1], i);
+		snprintf(path, sizeof(path), "%s/%s-%ld", argv[1], argv[0], writes ? 0 : i);
+		snprintf(other, sizeof(other), "%s.", path);
 		uint64_t begun = now_us();
-		if (!dirs)
-			one_write(path, data, sizeof(data));
-		else if (mkdir(path, 0755) < 0)
+		if (do_latency(op, path, other, data) < 0)
 			err(1, "%s", path);
 		us[i] = (uint32_t)(now_us() - begun);
 	}
 	print_median(us, n);
 	free(us);
+	free(data);
 }
 
 /* Change number i in the real directory; whether the mount tells it. 0: content, 1: a new name, 2: another
