@@ -432,6 +432,7 @@ static int set_defaults(struct config *c, const char *home, struct err *e)
 	c->lock_timeout_ms = 30000;
 	c->linger_ms = 20;
 	c->max_turn_ms = 2000;
+	c->awake_ms = 5;
 	c->start_timeout_ms = 30000;
 	c->memory_every_s = 30;
 	c->undo_keep_mib = 512;

@@ -103,6 +103,18 @@ if [ -e /proc/sys/kernel/io_uring_disabled ]; then
 	umount /proc/sys/kernel/io_uring_disabled
 fi
 
+# processors of a virtual machine that halt at once
+halting() {
+	rrm doctor --json | jq -r '.findings[] | select(.kind == "halting") | .what'
+}
+poll_ns=/sys/module/haltpoll/parameters/guest_halt_poll_ns
+if grep -qs haltpoll /sys/devices/system/cpu/cpuidle/current_driver && [ -e "$poll_ns" ]; then
+	set_to 0 "$poll_ns"
+	eq "$(halting)" 'idle processors of this virtual machine halt after 0 us' 'with halting at once'
+	echo 200000 >"$T/x/guest_halt_poll_ns"
+fi
+eq "$(halting)" '' 'without it'
+
 # a backend that was killed, its gateway socket, a session
 check rrm ensure a >/dev/null
 [ "$allowed" = '[]' ] || allowed='["backend_nofile","nofile"]'

@@ -2,7 +2,7 @@
 # needs: root
 # timeout: 120
 # awake_ms: the server asks that processors stay awake while it has many requests, and not before nor after; where
-# it would bring nothing, and unless it is configured, never.
+# it would bring nothing, and with 0, never.
 . "${0%/*}/../lib.sh"
 driver=$(cat /sys/devices/system/cpu/cpuidle/current_driver 2>/dev/null || echo none)
 make_repo a
@@ -32,6 +32,7 @@ never_holds() {
 	written
 }
 
+write_config '{"awake_ms":0}'
 start_mount
 never_holds
 stop_mount
