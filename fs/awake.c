@@ -14,7 +14,6 @@
 #include "manager/base/file.h"
 #include "manager/base/log.h"
 
-#define DEVICE "/dev/cpu_dma_latency"
 #define DRIVER "/sys/devices/system/cpu/cpuidle/current_driver"
 
 enum {
@@ -36,14 +35,14 @@ static bool would_help(void)
 	CLEANUP(freep) char *driver = NULL;
 	size_t len = 0;
 	return file_read(AT_FDCWD, DRIVER, 64, &driver, &len) == 0 &&
-	       strncmp(driver, "haltpoll", 8) == 0 && access(DEVICE, W_OK) == 0;
+	       strncmp(driver, "haltpoll", 8) == 0 && access(AWAKE_DEVICE, W_OK) == 0;
 }
 
 /* Until few requests have come in a->ms. */
 static void hold(struct awake *a)
 {
 	const int32_t us = 0;
-	CLEANUP(closep) int fd = open(DEVICE, O_WRONLY | O_CLOEXEC);
+	CLEANUP(closep) int fd = open(AWAKE_DEVICE, O_WRONLY | O_CLOEXEC);
 	if (fd < 0 || write(fd, &us, sizeof(us)) != sizeof(us))
 		return;
 	for (uint64_t before = a->served - MANY; !a->stop && a->served - before >= FEW;) {

@@ -8,6 +8,8 @@
 #pragma once
 #include <stdint.h>
 
+#define AWAKE_DEVICE "/dev/cpu_dma_latency"
+
 struct awake;
 
 /* NULL where it cannot be had, or would bring nothing, or ms is 0. */

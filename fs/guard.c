@@ -10,10 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "fs/awake.h"
 #include "fs/mounts.h"
 #include "manager/base/cleanup.h"
 #include "manager/base/clock.h"
@@ -91,7 +93,7 @@ static bool is_harmless(const struct guard *g, long number, const unsigned long 
 	case SYS_writev:
 		return args[0] == (unsigned long)g->es->fuse;
 	case SYS_openat: /* a descriptor that nobody knows goes with the next server's end */
-		return !(args[2] & (O_CREAT | O_TRUNC | O_TMPFILE));
+		return !(args[2] & (O_CREAT | O_TRUNC | (O_TMPFILE & ~O_DIRECTORY)));
 	case SYS_fsync:
 	case SYS_fdatasync:
 	case SYS_syncfs:
@@ -102,6 +104,14 @@ static bool is_harmless(const struct guard *g, long number, const unsigned long 
 	case SYS_newfstatat:
 	case SYS_getdents64:
 	case SYS_readlinkat:
+	case SYS_lseek:
+	case SYS_fstatfs:
+	case SYS_getxattr:
+	case SYS_lgetxattr:
+	case SYS_fgetxattr:
+	case SYS_listxattr:
+	case SYS_llistxattr:
+	case SYS_flistxattr:
 		return true;
 	default:
 		return false;
@@ -113,7 +123,8 @@ static enum dying thread_does(const struct guard *g, pid_t tid, long *number)
 	char path[80], text[160] = "";
 	struct proc_stat st;
 	unsigned long args[3] = {0};
-	if (proc_stat(tid, &st) < 0 || st.state == 'Z' || st.state == 'X')
+	int rc = proc_stat(tid, &st);
+	if (rc == -ESRCH || (rc == 0 && (st.state == 'Z' || st.state == 'X')))
 		return DYING_ENDS;
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/syscall", (int)g->server, (int)tid);
 	CLEANUP(fclosep) FILE *f = fopen(path, "re");
@@ -178,14 +189,16 @@ static bool crashes_on_and_on(struct guard *g, int status)
 
 /* ---- another program ---- */
 
-static void inheritable(bool yes)
+static int inheritable(bool yes)
 {
 	if (!yes) {
 		close_range(STDERR_FILENO + 1, ~0u, CLOSE_RANGE_CLOEXEC);
-		return;
+		return 0;
 	}
 	CLEANUP(closedirp) DIR *d = opendir("/proc/self/fd");
 	const struct dirent *ent;
+	if (!d)
+		return -errno;
 	while (d && (ent = readdir(d))) {
 		int fd = (int)strtol(ent->d_name, NULL, 10);
 		if (fd <= STDERR_FILENO || fd == dirfd(d))
@@ -195,6 +208,7 @@ static void inheritable(bool yes)
 		 * keeps the descriptors that we share now; the successor needs its locks. */
 		fcntl(fd, F_OFD_SETLK, &(struct flock){.l_type = F_UNLCK, .l_whence = SEEK_SET});
 	}
+	return 0;
 }
 
 /* Becomes the program that is on disk now. Returns when that cannot be: this one goes on then. */
@@ -215,8 +229,8 @@ static void become_new_program(const struct guard *g)
 	if (!fuse || !at || setenv(inherit_name, text, 1) < 0)
 		return;
 	log_info("event=reexec program=\"%s\"", path);
-	inheritable(true);
-	execv(path, fuse[0] ? with : without);
+	if (inheritable(true) == 0)
+		execv(path, fuse[0] ? with : without);
 	log_error("event=reexec program=\"%s\" error=\"%m\" effect=\"the old one goes on\"", path);
 	inheritable(false);
 	unsetenv(inherit_name);
@@ -249,8 +263,10 @@ struct estate *guard_inherited(char **argv)
 static bool is_over(struct guard *g, int status, int *code)
 {
 	struct estate *es = g->es;
-	es->crashed = es->phase != ESTATE_HANDOVER &&
-		      (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL);
+	/* One that never served may not have come to make good what a crash before it left. */
+	es->crashed = (es->crashed && es->phase == ESTATE_STARTING) ||
+		      (es->phase != ESTATE_HANDOVER &&
+		       (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL));
 	if (es->phase == ESTATE_ENDED && WIFEXITED(status)) {
 		*code = WEXITSTATUS(status);
 		return true;
@@ -280,11 +296,11 @@ static bool is_over(struct guard *g, int status, int *code)
 	return true;
 }
 
-/* Waits for the next signal, or LOOK_MS when there is something to look at. */
-static int next_signal(const struct guard *g, unsigned dying)
+/* Waits for the next signal, or LOOK_MS when there is something to look at; a second when that was said. */
+static int next_signal(const struct guard *g, unsigned dying, bool said)
 {
 	sigset_t set;
-	struct timespec soon = {.tv_nsec = LOOK_MS * 1000000L};
+	struct timespec soon = {.tv_sec = said, .tv_nsec = said ? 0 : LOOK_MS * 1000000L};
 	signals(&set);
 	return dying || g->replace_by_ms ? sigtimedwait(&set, NULL, &soon)
 					 : sigwaitinfo(&set, NULL);
@@ -294,12 +310,13 @@ static void on_signal(struct guard *g, int sig)
 {
 	if (sig == SIGTERM || sig == SIGINT) {
 		g->ending = true;
+		g->replace_by_ms = 0;
 		kill(g->server, SIGTERM);
 	} else if (sig == SIGUSR2 && g->es->init_len && !g->es->resend) {
 		log_warn("event=reexec error=\"this kernel is older than Linux 6.9, or io_uring is "
 			 "used\" "
 			 "effect=\"the old program goes on\"");
-	} else if (sig == SIGUSR2 && g->es->init_len && !g->replace_by_ms) {
+	} else if (sig == SIGUSR2 && g->es->init_len && !g->replace_by_ms && !g->ending) {
 		g->replace_by_ms = clock_mono_ms() + HANDOVER_MS;
 		kill(g->server, SIGUSR2);
 	}
@@ -313,6 +330,31 @@ static bool reaped(const struct guard *g, int *status)
 		pid = waitpid(-1, status, WNOHANG);
 	while (pid > 0 && pid != g->server);
 	return pid == g->server || (pid < 0 && errno == ECHILD);
+}
+
+/* What the server held for all, and would hold for as long as it hangs (awake.h). */
+static void let_processors_halt(void)
+{
+	char target[64];
+	CLEANUP(closedirp) DIR *d = opendir("/proc/self/fd");
+	const struct dirent *ent;
+	while (d && (ent = readdir(d))) {
+		ssize_t n = readlinkat(dirfd(d), ent->d_name, target, sizeof(target) - 1);
+		target[n < 0 ? 0 : n] = '\0';
+		if (strcmp(target, AWAKE_DEVICE) == 0)
+			close((int)strtol(ent->d_name, NULL, 10));
+	}
+}
+
+/* How the process ended whose threads hang: the last field of its stat; SIGKILL when that cannot be told. */
+static int status_so_far(const struct guard *g)
+{
+	char path[40], text[1024] = "";
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)g->server);
+	CLEANUP(fclosep) FILE *f = fopen(path, "re");
+	const char *last = f && fgets(text, sizeof(text), f) ? strrchr(text, ' ') : NULL;
+	int status = last ? (int)strtol(last, NULL, 10) : 0;
+	return status ? status : SIGKILL;
 }
 
 /* True when there can be a successor though the server has not ended. since: its end was seen then; said: and told. */
@@ -340,7 +382,7 @@ static int watch_server(struct guard *g)
 	uint64_t since = 0; /* it dies, and the kernel does not let it */
 	bool said = false;
 	for (;;) {
-		int status = 0, sig = next_signal(g, looks);
+		int status = 0, sig = next_signal(g, looks, said);
 		on_signal(g, sig);
 		if (reaped(g, &status))
 			return status;
@@ -352,9 +394,22 @@ static int watch_server(struct guard *g)
 		if (!looks || looks == LOOKS || !leader_is_dead(g))
 			continue;
 		looks = LOOKS - 1;
-		since = since ? since : clock_mono_ms();
+		if (!since) {
+			since = clock_mono_ms();
+			let_processors_halt();
+		}
 		if (as_good_as_dead(g, since, &said))
-			return SIGKILL;
+			return status_so_far(g);
+	}
+}
+
+/* We share the server's descriptors, which are many: with fewer allowed to us we could open none. */
+static void raise_nofile(void)
+{
+	struct rlimit rl;
+	if (getrlimit(RLIMIT_NOFILE, &rl) == 0) {
+		rl.rlim_cur = rl.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &rl);
 	}
 }
 
@@ -362,6 +417,7 @@ int guard_run(struct estate *es, const struct guard_mount *m, int *code, struct 
 {
 	struct guard g = {.es = es, .m = m};
 	sigset_t set;
+	raise_nofile();
 	signals(&set);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	for (;;) {

@@ -6,8 +6,8 @@
 . "${0%/*}/../lib.sh"
 # outer, frozen, is the disk of inner; inner, frozen, answers no change
 hang() {
-	fsfreeze -f "$1"
 	frozen=$1
+	fsfreeze -f "$1"
 }
 answer() {
 	fsfreeze -u "$frozen"
@@ -33,16 +33,28 @@ disk "$T/outer/inner.img" 40M "$R/slow"
 rmdir "$R/slow/lost+found"
 make_repo slow
 make_repo fast
-sync
+sync -f "$R/slow"
+sync -f "$T/outer"
+# The server raises its limit of descriptors, and has more than its guard may begin with.
+mkdir "$R/fast/many"
+(cd "$R/fast/many" && seq 300 | while read -r n; do echo "$n" >"$n"; done)
+soft=$(ulimit -Sn)
+ulimit -Sn 128
 start_mount
+ulimit -Sn "$soft"
+cat "$M"/fast/many/* >/dev/null
+wait_until '[ "$(find "/proc/$(server_pid)/fd" -type l | wc -l)" -gt 200 ]'
 guard=$(guard_pid)
 echo 1 >"$T/one"
 
-# threads of process $1 that nobody can end now
+# system calls of x86-64 and arm64
+fdatasync='75|83'
+mkdirat='258|34'
+# hanging PID NUMBERS: its threads that are in one of these system calls, and that nobody can end now
 hanging() {
 	for h in /proc/"$1"/task/*; do
 		case $(sed 's/.*) //' "$h/stat" 2>/dev/null) in
-		D*) echo "${h##*/}" ;;
+		D*) grep -qsE "^($2) " "$h/syscall" && echo "${h##*/}" ;;
 		esac
 	done
 }
@@ -51,19 +63,23 @@ others_go_on() {
 	check in_repo fast timeout 10 sh -c 'echo 2 >home && mkdir d && rmdir d && rm home'
 }
 
+exec 5<"$M/fast/README.md"
+
 # an fsync
 in_repo slow dd if=/dev/zero of=big bs=64k count=32 conv=notrunc 2>/dev/null
 hang "$T/outer"
 in_repo slow sync -d big &
 syncs=$!
-wait_until '[ -n "$(hanging "$(server_pid)")" ]'
+wait_until '[ -n "$(hanging "$(server_pid)" "$fdatasync")" ]'
 killed=$(server_pid)
 kill_server
 others_go_on killed
 check timeout 30 rrm-mount --reexec "$M"
 others_go_on replaced
 eq "$(guard_pid)" "$guard" 'the guard'
-[ -n "$(hanging "$killed")" ] || die 'the fsync of the server that was killed did not hang until here'
+eq "$(cat <&5)" '# fast' 'a file that was open all the time'
+exec 5<&-
+[ -n "$(hanging "$killed" "$fdatasync")" ] || die 'the fsync of the server that was killed did not hang until here'
 check kill -0 "$syncs"
 refuse grep -q event=server_dying "$T/mount.log"
 answer
@@ -74,7 +90,7 @@ wait_until '[ ! -d "/proc/$killed" ]'
 hang "$R/slow"
 in_repo slow mkdir made &
 makes=$!
-wait_until '[ -n "$(hanging "$(server_pid)")" ]'
+wait_until '[ -n "$(hanging "$(server_pid)" "$mkdirat")" ]'
 killed=$(server_pid)
 kill -9 "$killed"
 wait_until 'grep -q "event=server_dying pid=$killed thread=[0-9]* syscall=[0-9]* error=\"the disk" "$T/mount.log"'
@@ -92,7 +108,7 @@ hang "$R/slow"
 in_repo slow mkdir again &
 makes=$!
 killed=$(server_pid)
-wait_until '[ -n "$(hanging "$killed")" ]'
+wait_until '[ -n "$(hanging "$killed" "$mkdirat")" ]'
 rrm-mount --reexec "$M" &
 reexec=$!
 wait_until 'grep -q "event=server_dying pid=$killed " "$T/mount.log"'
