@@ -38,10 +38,10 @@ sync -f "$T/outer"
 # The server raises its limit of descriptors, and has more than its guard may begin with.
 mkdir "$R/fast/many"
 (cd "$R/fast/many" && seq 300 | while read -r n; do echo "$n" >"$n"; done)
-soft=$(ulimit -Sn)
-ulimit -Sn 128
+soft=$(prlimit --pid $$ --nofile --noheadings --output SOFT)
+prlimit --pid $$ --nofile=128:
 start_mount
-ulimit -Sn "$soft"
+prlimit --pid $$ --nofile="$((soft)):"
 cat "$M"/fast/many/* >/dev/null
 wait_until '[ "$(find "/proc/$(server_pid)/fd" -type l | wc -l)" -gt 200 ]'
 guard=$(guard_pid)
