@@ -45,7 +45,6 @@ prlimit --pid $$ --nofile="$((soft)):"
 cat "$M"/fast/many/* >/dev/null
 wait_until '[ "$(find "/proc/$(server_pid)/fd" -type l | wc -l)" -gt 200 ]'
 guard=$(guard_pid)
-echo 1 >"$T/one"
 
 # system calls of x86-64 and arm64
 fdatasync='75|83'
