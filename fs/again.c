@@ -287,7 +287,9 @@ static int finish_tmpfile(struct change *c)
 		.ino = node_id(n), .attr = ls.st, .attr_timeout = LOOKUP_FOREVER};
 	c->fi.keep_cache = 1;
 	int fd = noted_fd(c, n->ino);
-	return fd >= 0 ? home_keep_created(c, n, fd, ls.st.st_mode) : 0;
+	if (fd >= 0)
+		home_keep_created(c, n, fd, ls.st.st_mode);
+	return 0;
 }
 
 /* The dead server may have taken the old name from what was renamed, and not yet given it the new one. */

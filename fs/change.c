@@ -191,10 +191,8 @@ void change_reply(struct change *c, int rc)
 		fuse_reply_err(c->req, 0);
 	}
 	again_end(c);
-	if (sent == -ENOENT) { /* the caller is gone: nobody will ever send FORGET or RELEASE */
+	if (sent == -ENOENT) { /* the caller is gone: nobody will ever send FORGET */
 		lookup_forget(c->o, c->out.e.ino, 1);
-		if ((c->kind == CHANGE_CREATE || c->kind == CHANGE_TMPFILE) && c->fi.fh)
-			change_handle_free(c->o, change_handle_of(c->o, &c->fi));
 	}
 }
 

@@ -32,37 +32,8 @@ enum change_kind {
 	CHANGE_TMPFILE, /* a file without a name (O_TMPFILE) */
 };
 
-/*
- * What CREATE made and RELEASE ends: fi->fh is its number. Only for a file whose mode forbids what its
- * maker may do with it through the descriptor that made it. Other opens have no handle (FUSE.md).
- */
-struct change_handle {
-	uint64_t id;
-	UT_hash_handle hh;       /* overlay.handles */
-	int fd;                  /* home: the creating descriptor; -1 for a foreign file */
-	int kept;                /* where the estate has it */
-	struct router_pass pass; /* foreign: whose it was; empty when that server died */
-};
-
 struct change;
 struct intent;
-
-/* handle.c. NULL: the file was not made by this open, or needs none. */
-struct change_handle *change_handle_of(struct overlay *o, const struct fuse_file_info *fi);
-void change_handle_free(struct overlay *o, struct change_handle *h); /* NULL is fine */
-
-/* The descriptor that made the file at home, when the handle keeps it; -1: open it. */
-int change_made_fd(struct overlay *o, const struct fuse_file_info *fi);
-
-/* Makes the handle of a file that c created and puts it into the reply; fd is taken over when there is
- * memory: NULL otherwise. */
-struct change_handle *change_handle_new(struct change *c, int fd);
-
-/* Takes over those that a server before us made. */
-void change_handles_adopt(struct overlay *o);
-
-/* Ends those whose files are still open when the mount ends. */
-void change_handles_free(struct overlay *o);
 
 enum { CHANGE_STEPS = 4 }; /* a SETATTR may be chown, chmod, truncate and utimens at once */
 
@@ -94,8 +65,7 @@ struct change {
 	int to_set;        /* setattr: FUSE_SET_ATTR_* */
 	bool kill_suidgid; /* the caller may not keep setuid and setgid bits */
 	bool writepage;    /* write: what was stored into a mapping, which takes no such bits */
-	struct change_handle *handle; /* borrowed; NULL for most */
-	struct fuse_file_info fi;     /* create: for the reply */
+	struct fuse_file_info fi; /* create: for the reply */
 	struct router_pass pass;
 	uint64_t unique;       /* the kernel's number of the request; 0: none */
 	struct intent *intent; /* again.h; NULL: none */
@@ -134,8 +104,8 @@ void change_finish(struct change *c, int rc);
 /* Applies it to the real files, here and now. 0 or negative errno; fills out. home.c */
 int home_apply(struct change *c);
 
-/* Takes over fd, with which n was created: into the cache, or a handle where it cannot be had again. */
-int home_keep_created(struct change *c, struct node *n, int fd, mode_t mode);
+/* Takes over fd, with which n was created with mode, into the cache. */
+void home_keep_created(struct change *c, struct node *n, int fd, mode_t mode);
 
 /* The same for fd, with which c->name was created: also finds its node, and fills the reply. */
 int home_created(struct change *c, int fd);
@@ -143,9 +113,6 @@ int home_created(struct change *c, int fd);
 /* Sends it to the owner's gateway; c is a waiting copy. change_finish() is called later, or at once
  * when it cannot even be sent. foreign.c */
 void foreign_submit(struct change *c);
-
-/* Tells the gateway that the maker of a file has closed it. */
-void foreign_release(struct overlay *o, struct node *n, const struct change_handle *h);
 
 /* Path of n, or of name in it, below the root of its repo: where it is now, also after renames from
  * outside. buf of PATH_MAX bytes. 0, -ESTALE when it has no path any more, -ENAMETOOLONG. */

@@ -99,7 +99,6 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 		.off = off,
 		.flags = fi->writepage ? 0 : fi->flags & O_APPEND,
 		.writepage = fi->writepage,
-		.handle = change_handle_of(overlay_of(req), fi),
 	};
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
 	c.kill_suidgid = fi->kill_suidgid;
@@ -126,10 +125,7 @@ static bool only_looks(struct change *c)
 static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 		       struct fuse_file_info *fi)
 {
-	struct change c = {.kind = CHANGE_SETATTR,
-			   .attr = *attr,
-			   .to_set = to_set,
-			   .handle = change_handle_of(overlay_of(req), fi)};
+	struct change c = {.kind = CHANGE_SETATTR, .attr = *attr, .to_set = to_set};
 	c.kill_suidgid = fuse_req_ctx(req)->uid != 0;
 	if (!start(&c, req, ino, 0))
 		return;
@@ -209,11 +205,7 @@ static void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t length,
 			 struct fuse_file_info *fi)
 {
-	struct change c = {.kind = CHANGE_FALLOCATE,
-			   .off = off,
-			   .length = length,
-			   .flags = mode,
-			   .handle = change_handle_of(overlay_of(req), fi)};
+	struct change c = {.kind = CHANGE_FALLOCATE, .off = off, .length = length, .flags = mode};
 	c.kill_suidgid = fuse_req_ctx(req)->uid != 0;
 	if (start(&c, req, ino, 0))
 		change_run(&c);
@@ -229,8 +221,7 @@ static void op_copy_file_range(fuse_req_t req, fuse_ino_t from, off_t off_from,
 			   .from = off_from,
 			   .off = off_to,
 			   .length = (off_t)len,
-			   .flags = flags,
-			   .handle = change_handle_of(overlay_of(req), fi_to)};
+			   .flags = flags};
 	c.kill_suidgid = fuse_req_ctx(req)->uid != 0;
 	if (!c.source)
 		reply_err(req, -EOPNOTSUPP); /* the kernel then reads and writes itself */

@@ -19,7 +19,7 @@
 
 /* To be raised with every change of this file or of the records in node.h and node_table.h: then another
  * program does not take over, but leaves that to the one that made it. */
-enum { ESTATE_VERSION = 3 };
+enum { ESTATE_VERSION = 4 };
 
 enum {
 	ESTATE_KEPT = 8192,
@@ -47,7 +47,6 @@ enum estate_kind {
 	ESTATE_FREE,
 	ESTATE_PIN_READ, /* of a node whose mode forbids to open it again; key: nodeid */
 	ESTATE_PIN_WRITE,
-	ESTATE_HANDLE, /* of a file that CREATE made (change.h); key: its number. fd -1: a foreign one */
 };
 
 struct estate_fd {
@@ -109,7 +108,6 @@ struct estate {
 	_Atomic uint32_t init_len;
 	_Alignas(8) char init[ESTATE_INIT_MAX]; /* the kernel's INIT, which it never says again */
 	_Atomic uint64_t requests[ESTATE_OPCODES];
-	_Atomic uint64_t handles; /* the last number of an ESTATE_HANDLE */
 	struct estate_fd kept[ESTATE_KEPT];
 	struct intent intents[ESTATE_INTENTS];
 	_Atomic uint32_t news_end;  /* the first place in news that was never used */

@@ -8,8 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <uthash.h>
-
+#include "fs/fdslots.h"
 #include "fs/lookup.h"
 #include "manager/base/cleanup.h"
 #include "manager/base/clock.h"
@@ -22,26 +21,12 @@ enum {
 	SEARCH_MAX = 4096,
 };
 
-struct slot {
-	uint64_t key; /* node index << 1 | kind */
-	int fd;
-	uint32_t users;
-	bool used, pinned;
-	int kept;    /* where the estate has it; of a pinned one */
-	bool doomed; /* its node went while it was in use */
-	uint64_t last_ms;
-	UT_hash_handle hh;
-};
-
 struct fdcache {
 	struct nodes *nodes;   /* borrowed */
-	struct estate *estate; /* borrowed; NULL: none */
 	pthread_mutex_t lock;
 	uint32_t lru_head, lru_tail; /* protected by lock, as is all below; head: used last */
 	unsigned n_paths, max_paths;
-	struct slot *slots; /* owned array */
-	struct slot *by_key;
-	unsigned n_slots, hand, n_writes, n_pinned;
+	struct fdslots slots;
 	void (*wake)(void *arg);
 	void *wake_arg;
 };
@@ -53,13 +38,12 @@ int fdcache_new(struct fdcache **out, struct nodes *nodes, unsigned limit)
 		return -ENOMEM;
 	pthread_mutex_init(&c->lock, NULL);
 	c->nodes = nodes;
-	c->n_slots = limit / 8 < POOL_MAX ? limit / 8 : POOL_MAX;
-	if (c->n_slots < 16)
-		c->n_slots = 16;
+	unsigned slots = limit / 8 < POOL_MAX ? limit / 8 : POOL_MAX;
+	if (slots < 16)
+		slots = 16;
 	/* What is left is for sockets, logs, inotify and descriptors that live for one request. */
-	c->max_paths = limit > c->n_slots + 512 ? limit - c->n_slots - 512 : 64;
-	c->slots = calloc(c->n_slots, sizeof(*c->slots));
-	if (!c->slots) {
+	c->max_paths = limit > slots + 512 ? limit - slots - 512 : 64;
+	if (slots_new(&c->slots, nodes, slots) < 0) {
 		free(c);
 		return -ENOMEM;
 	}
@@ -71,17 +55,13 @@ struct fdcache *fdcache_free(struct fdcache *c)
 {
 	if (!c)
 		return NULL;
-	HASH_CLEAR(hh, c->by_key);
-	for (unsigned i = 0; i < c->n_slots; i++)
-		if (c->slots[i].used)
-			close(c->slots[i].fd);
+	slots_free(&c->slots);
 	for (uint32_t x = c->lru_head; x;) {
 		struct node *n = node_at(c->nodes, x);
 		x = n->lru_next;
 		close(n->path_fd);
 		n->path_fd = -1;
 	}
-	free(c->slots);
 	pthread_mutex_destroy(&c->lock);
 	free(c);
 	return NULL;
@@ -119,33 +99,10 @@ static void adopt_path(struct node *n, void *arg)
 	c->n_paths++;
 }
 
-static void adopt_pin(struct fdcache *c, int at)
-{
-	struct estate_fd *k = &c->estate->kept[at];
-	bool write = k->kind == ESTATE_PIN_WRITE;
-	struct node *n = node_get(c->nodes, k->key);
-	if (!n || c->n_pinned >= c->n_slots / 2) {
-		estate_drop(c->estate, at);
-		close(k->fd);
-		return;
-	}
-	struct slot *s = &c->slots[c->n_pinned++];
-	*s = (struct slot){.key = (uint64_t)n->index << 1 | write,
-			   .fd = k->fd,
-			   .used = true,
-			   .pinned = true,
-			   .kept = at};
-	HASH_ADD(hh, c->by_key, key, sizeof(s->key), s);
-	c->n_writes += write;
-}
-
 void fdcache_adopt(struct fdcache *c, struct estate *es)
 {
-	c->estate = es;
 	nodes_taken(c->nodes, adopt_path, c);
-	for (int i = 0; i < ESTATE_KEPT; i++)
-		if (es->kept[i].kind == ESTATE_PIN_READ || es->kept[i].kind == ESTATE_PIN_WRITE)
-			adopt_pin(c, i);
+	slots_adopt(&c->slots, es);
 }
 
 static void hold_path_locked(struct fdcache *c, struct node *n, struct fd_hold *h)
@@ -277,58 +234,6 @@ int fds_path(struct fdcache *c, struct node *n, struct fd_hold *h)
 	return path_hold(c, n, h, &left);
 }
 
-static uint64_t slot_key(const struct node *n, enum fd_kind kind)
-{
-	return (uint64_t)n->index << 1 | (kind == FD_WRITE);
-}
-
-static struct slot *slot_find_locked(struct fdcache *c, uint64_t key)
-{
-	struct slot *s = NULL;
-	HASH_FIND(hh, c->by_key, &key, sizeof(key), s);
-	return s;
-}
-
-static void slot_hold_locked(struct fdcache *c, struct slot *s, struct node *n, struct fd_hold *h)
-{
-	s->users++;
-	*h = (struct fd_hold){
-		.fd = s->fd, .node = n, .kind = HOLD_SLOT, .slot = (int)(s - c->slots)};
-}
-
-/* Takes the slot out; its descriptor is the caller's to close. */
-static int slot_clear_locked(struct fdcache *c, struct slot *s)
-{
-	int fd = s->fd;
-	if (!s->doomed)
-		HASH_DEL(c->by_key, s);
-	if (s->key & 1)
-		c->n_writes--;
-	if (s->pinned) {
-		c->n_pinned--;
-		estate_drop(c->estate, s->kept);
-	}
-	*s = (struct slot){.used = false, .fd = -1};
-	return fd;
-}
-
-/* Second chance over the pool, like a clock. *evicted: a descriptor to close. */
-static struct slot *slot_alloc_locked(struct fdcache *c, int *evicted)
-{
-	*evicted = -1;
-	for (unsigned tries = 0; tries < 2 * c->n_slots; tries++) {
-		struct slot *s = &c->slots[c->hand];
-		c->hand = (c->hand + 1) % c->n_slots;
-		if (!s->used)
-			return s;
-		if (s->users || s->pinned)
-			continue;
-		*evicted = slot_clear_locked(c, s);
-		return s;
-	}
-	return NULL;
-}
-
 /*
  * Whoever has a file open that has no name any more goes on, whatever its mode says by now, and nobody else
  * can open it: so its mode gives way for a moment.
@@ -367,78 +272,84 @@ static int open_real(struct fdcache *c, struct node *n, enum fd_kind kind)
 	return rc;
 }
 
-static void pin_locked(struct fdcache *c, struct slot *s)
+/* When the first one came that is to expire. No lock held. */
+static void wake_if(struct fdcache *c, bool first)
 {
-	if (s->pinned || c->n_pinned >= c->n_slots / 2)
-		return;
-	s->pinned = true;
-	c->n_pinned++;
-	s->kept = estate_keep(c->estate, s->key & 1 ? ESTATE_PIN_WRITE : ESTATE_PIN_READ,
-			      node_id(node_at(c->nodes, (uint32_t)(s->key >> 1))), s->fd);
+	if (first && c->wake)
+		c->wake(c->wake_arg);
+}
+
+static void hold_slot_locked(struct fdcache *c, struct slot *s, struct node *n, enum slot_pin pin,
+			     struct fd_hold *h)
+{
+	slots_use(&c->slots, s, pin);
+	*h = (struct fd_hold){
+		.fd = s->fd, .node = n, .kind = HOLD_SLOT, .slot = (int)(s - c->slots.all)};
 }
 
 /* Puts fd into the pool; when the pool is all in use it becomes a descriptor for one request. */
-static void keep_or_lend(struct fdcache *c, struct node *n, enum fd_kind kind, int fd, bool pin,
-			 struct fd_hold *h)
+static void keep_or_lend(struct fdcache *c, struct node *n, enum fd_kind kind, int fd,
+			 enum slot_pin pin, struct fd_hold *h)
 {
 	int evicted = -1, spare = -1;
-	bool first = false;
 	pthread_mutex_lock(&c->lock);
-	uint64_t key = slot_key(n, kind);
-	struct slot *s = slot_find_locked(c, key);
-	if (s) {
+	const bool none = c->slots.n_expiring == 0;
+	struct slot *s = slots_find(&c->slots, n, kind);
+	if (s)
 		spare = fd;
-	} else {
-		s = slot_alloc_locked(c, &evicted);
-		if (s) {
-			*s = (struct slot){.key = key, .fd = fd, .used = true};
-			HASH_ADD(hh, c->by_key, key, sizeof(s->key), s);
-			first = kind == FD_WRITE && c->n_writes == 0;
-			c->n_writes += kind == FD_WRITE;
-		}
-	}
-	if (s) {
-		s->last_ms = clock_coarse_ms();
-		if (pin)
-			pin_locked(c, s);
-		slot_hold_locked(c, s, n, h);
-	} else {
+	else
+		s = slots_add(&c->slots, n, kind, fd, &evicted);
+	if (s)
+		hold_slot_locked(c, s, n, pin, h);
+	else
 		*h = (struct fd_hold){.fd = fd, .node = n, .kind = HOLD_TEMP};
-	}
+	const bool first = none && c->slots.n_expiring;
 	pthread_mutex_unlock(&c->lock);
 	if (spare >= 0)
 		close(spare);
 	if (evicted >= 0)
 		close(evicted);
-	if (first && c->wake)
-		c->wake(c->wake_arg);
+	wake_if(c, first);
 }
 
-static bool cached(struct fdcache *c, struct node *n, enum fd_kind kind, bool pin,
+static bool cached(struct fdcache *c, struct node *n, enum fd_kind kind, enum slot_pin pin,
 		   struct fd_hold *h)
 {
-	LOCK_SCOPE(&c->lock);
-	struct slot *s = slot_find_locked(c, slot_key(n, kind));
-	if (!s)
-		return false;
-	s->last_ms = clock_coarse_ms();
-	if (pin)
-		pin_locked(c, s);
-	slot_hold_locked(c, s, n, h);
-	return true;
+	pthread_mutex_lock(&c->lock);
+	const bool none = c->slots.n_expiring == 0;
+	struct slot *s = slots_find(&c->slots, n, kind);
+	if (s)
+		hold_slot_locked(c, s, n, pin, h);
+	const bool first = none && c->slots.n_expiring;
+	pthread_mutex_unlock(&c->lock);
+	wake_if(c, first);
+	return s != NULL;
 }
 
 bool fds_write_cached(struct fdcache *c, struct node *n, struct fd_hold *h)
 {
-	return cached(c, n, FD_WRITE, false, h);
+	return cached(c, n, FD_WRITE, SLOT_UNPINNED, h);
 }
 
-static int open_kind(struct fdcache *c, struct node *n, enum fd_kind kind, bool pin,
+/* Who made the file may read it by the descriptor that made it, whatever its mode says. */
+static bool cached_to_read(struct fdcache *c, struct node *n, struct fd_hold *h)
+{
+	if (!fds_write_cached(c, n, h))
+		return false;
+	if ((fcntl(h->fd, F_GETFL) & O_ACCMODE) == O_RDWR)
+		return true;
+	fds_put(c, h);
+	return false;
+}
+
+static int open_kind(struct fdcache *c, struct node *n, enum fd_kind kind, enum slot_pin pin,
 		     struct fd_hold *h)
 {
 	if (cached(c, n, kind, pin, h))
 		return 0;
 	int fd = open_real(c, n, kind);
+	if (fd == -EACCES && kind == FD_READ && cached_to_read(c, n, h))
+		return 0;
 	if (fd < 0)
 		return fd;
 	keep_or_lend(c, n, kind, fd, pin, h);
@@ -447,20 +358,25 @@ static int open_kind(struct fdcache *c, struct node *n, enum fd_kind kind, bool 
 
 int fds_open(struct fdcache *c, struct node *n, enum fd_kind kind, struct fd_hold *h)
 {
-	return open_kind(c, n, kind, false, h);
+	return open_kind(c, n, kind, SLOT_UNPINNED, h);
 }
 
 void fds_pin(struct fdcache *c, struct node *n, enum fd_kind kind)
 {
 	struct fd_hold h;
-	if (open_kind(c, n, kind, true, &h) == 0)
+	if (open_kind(c, n, kind, SLOT_PINNED, &h) == 0)
 		fds_put(c, &h);
 }
 
-void fds_give_write(struct fdcache *c, struct node *n, int fd)
+void fds_give_write(struct fdcache *c, struct node *n, int fd, mode_t mode, bool keep)
 {
 	struct fd_hold h;
-	keep_or_lend(c, n, FD_WRITE, fd, false, &h);
+	const bool program = mode & (S_IXUSR | S_IXGRP | S_IXOTH);
+	keep_or_lend(c, n, FD_WRITE, fd,
+		     !keep     ? SLOT_UNPINNED
+		     : program ? SLOT_BRIEFLY
+			       : SLOT_PINNED,
+		     &h);
 	fds_put(c, &h);
 }
 
@@ -468,9 +384,9 @@ void fds_close_write(struct fdcache *c, struct node *n)
 {
 	int fd = -1;
 	pthread_mutex_lock(&c->lock);
-	struct slot *s = slot_find_locked(c, slot_key(n, FD_WRITE));
+	struct slot *s = slots_find(&c->slots, n, FD_WRITE);
 	if (s && s->users == 0 && !s->pinned)
-		fd = slot_clear_locked(c, s);
+		fd = slots_clear(&c->slots, s);
 	pthread_mutex_unlock(&c->lock);
 	if (fd >= 0)
 		close(fd);
@@ -487,10 +403,10 @@ void fds_put(struct fdcache *c, struct fd_hold *h)
 	if (h->kind == HOLD_PATH) {
 		h->node->users--;
 	} else {
-		struct slot *s = &c->slots[h->slot];
+		struct slot *s = &c->slots.all[h->slot];
 		s->users--;
 		if (s->doomed && s->users == 0)
-			fd = slot_clear_locked(c, s);
+			fd = slots_clear(&c->slots, s);
 	}
 	pthread_mutex_unlock(&c->lock);
 	if (fd >= 0)
@@ -509,15 +425,10 @@ void fds_drop(struct fdcache *c, struct node *n)
 		c->n_paths--;
 	}
 	for (enum fd_kind kind = FD_READ; kind <= FD_WRITE; kind++) {
-		struct slot *s = slot_find_locked(c, slot_key(n, kind));
-		if (!s)
-			continue;
-		if (s->users == 0) {
-			fds[n_fds++] = slot_clear_locked(c, s);
-			continue;
-		}
-		HASH_DEL(c->by_key, s); /* the index may soon be another node's */
-		s->doomed = true;
+		struct slot *s = slots_find(&c->slots, n, kind);
+		int fd = s ? slots_doom(&c->slots, s) : -1;
+		if (fd >= 0)
+			fds[n_fds++] = fd;
 	}
 	pthread_mutex_unlock(&c->lock);
 	while (n_fds)
@@ -527,21 +438,10 @@ void fds_drop(struct fdcache *c, struct node *n)
 unsigned fds_expire(struct fdcache *c, uint64_t before_ms)
 {
 	int fds[64];
-	unsigned n_fds = 0;
+	unsigned n_fds;
 	pthread_mutex_lock(&c->lock);
-	unsigned left = 0;
-	for (unsigned i = 0; i < c->n_slots && c->n_writes; i++) {
-		struct slot *s = &c->slots[i];
-		if (!s->used || !(s->key & 1) || s->pinned)
-			continue;
-		if (s->users || s->last_ms >= before_ms || n_fds == 64) {
-			left++;
-			continue;
-		}
-		struct node *n = node_at(c->nodes, (uint32_t)(s->key >> 1));
-		atomic_fetch_and(&n->flags, ~(uint32_t)NODE_CONTENDED);
-		fds[n_fds++] = slot_clear_locked(c, s);
-	}
+	unsigned left =
+		slots_expire(&c->slots, before_ms, fds, sizeof(fds) / sizeof(fds[0]), &n_fds);
 	pthread_mutex_unlock(&c->lock);
 	while (n_fds)
 		close(fds[--n_fds]);
@@ -551,11 +451,12 @@ unsigned fds_expire(struct fdcache *c, uint64_t before_ms)
 bool fds_written(struct fdcache *c, const struct node *n)
 {
 	LOCK_SCOPE(&c->lock);
-	return slot_find_locked(c, slot_key(n, FD_WRITE)) != NULL;
+	return slots_find(&c->slots, n, FD_WRITE) != NULL;
 }
 
 void fds_on_write(struct fdcache *c, void (*wake)(void *arg), void *arg)
 {
 	c->wake = wake;
 	c->wake_arg = arg;
+	wake_if(c, c->slots.n_expiring);
 }

@@ -39,7 +39,7 @@ int fds_path(struct fdcache *c, struct node *n, struct fd_hold *h);
 /* Like fds_path(), but only when it is open already: false otherwise. */
 bool fds_path_cached(struct fdcache *c, struct node *n, struct fd_hold *h);
 
-/* Open for reading or writing. write falls back to read-write pins made by fds_pin(). */
+/* Open for reading or writing; what its mode forbids to open is found when it is kept (below). */
 int fds_open(struct fdcache *c, struct node *n, enum fd_kind kind, struct fd_hold *h);
 
 /* The write descriptor of n, only when it is open already: false otherwise. */
@@ -54,14 +54,20 @@ bool fds_over(struct fdcache *c);
 /* Takes over fd as the O_PATH descriptor of n, or closes it when there is one. */
 void fds_give_path(struct fdcache *c, struct node *n, int fd);
 
-/* Takes over fd, open for reading and writing, as the write descriptor of n: it was just created. */
-void fds_give_write(struct fdcache *c, struct node *n, int fd);
+/*
+ * Some descriptors are kept, since the file's mode forbids to open it again and whoever has it open may go on. Nothing
+ * tells when nobody has: so until the node goes, or half of the pool is kept and others were used later, or, of a
+ * program, which cannot be run from outside meanwhile, until it was not used for a second.
+ */
 
-/* The program that created n has closed it: its write descriptor goes now, if nobody uses it. */
+/* Takes over fd, open for reading and writing, as the write descriptor of n, which was just created with mode.
+ * keep: it cannot be opened so again. */
+void fds_give_write(struct fdcache *c, struct node *n, int fd, mode_t mode, bool keep);
+
+/* The program that created n has closed it: its write descriptor goes now, if nobody uses it and it is not kept. */
 void fds_close_write(struct fdcache *c, struct node *n);
 
-/* Keeps a descriptor of this kind, as far as it can be had now, until the node goes: before a mode change
- * that would forbid opening it later. At most half of the pool is kept so. */
+/* Keeps a descriptor of this kind, if it can be had now: before a mode change that would forbid to open it later. */
 void fds_pin(struct fdcache *c, struct node *n, enum fd_kind kind);
 
 /* Closes all that belongs to n; nobody else may be using it (it is dead). */
@@ -74,5 +80,5 @@ unsigned fds_expire(struct fdcache *c, uint64_t before_ms);
 /* True when n has a write descriptor open: it was written through the mount just now. */
 bool fds_written(struct fdcache *c, const struct node *n);
 
-/* wake is called (no lock held) when the first write descriptor is cached: somebody must expire it. */
+/* wake is called (no lock held) when there is a first one for fds_expire(), and now when there is one. */
 void fds_on_write(struct fdcache *c, void (*wake)(void *arg), void *arg);

@@ -185,12 +185,8 @@ static int build(struct change *c, struct steps *s)
 
 static int finish_create(struct change *c)
 {
-	int rc = change_entry(c, c->node, c->name);
 	c->fi.keep_cache = 1;
-	/* The gateway keeps open only a file whose mode forbids its own writing (and bounds those). */
-	if (rc == 0 && !(c->mode & S_IWUSR))
-		change_handle_new(c, -1);
-	return rc;
+	return change_entry(c, c->node, c->name);
 }
 
 static void see_content(struct change *c, const struct mutation_answer *a)
@@ -294,32 +290,4 @@ void foreign_submit(struct change *c)
 	pthread_mutex_unlock(&c->lock);
 	if (none)
 		change_finish(c, c->error);
-}
-
-static void on_released(void *arg, int error, const struct mutation_answer *a,
-			const struct router_pass *pass)
-{
-	/* Nobody waits for it, and there is nothing to do if it failed: the gateway bounds what it keeps. */
-}
-
-void foreign_release(struct overlay *o, struct node *n, const struct change_handle *h)
-{
-	char path[PATH_MAX];
-	struct lookup_stat ls;
-	if (lookup_stat_node(o, n, &ls) < 0 || change_path(o, n, NULL, path) < 0)
-		return;
-	struct router_pass pass = h->pass;
-	struct repos_entry *re = repos_at(o->repos, n->repo);
-	if (!pass.repo && re)
-		pass.repo = re->rr;
-	struct mutation *m = pass.repo ? mutation_new(MUTATION_RELEASE) : NULL;
-	if (!m)
-		return;
-	m->path = strdup(path);
-	m->ino = n->ino;
-	m->dev = ls.st.st_dev;
-	if (m->path)
-		router_submit(o->router, &pass, m, on_released, NULL, NULL);
-	else
-		mutation_free(m);
 }

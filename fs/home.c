@@ -52,19 +52,10 @@ static int open_new(struct change *c, int dir)
 	return fd < 0 ? -errno : fd;
 }
 
-/* The creating descriptor goes to the cache, but for a file that cannot be opened like that again. */
-int home_keep_created(struct change *c, struct node *n, int fd, mode_t mode)
+void home_keep_created(struct change *c, struct node *n, int fd, mode_t mode)
 {
 	bool again = c->o->privileged || (mode & 0600) == 0600;
-	if (again && (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDWR) {
-		fds_give_write(c->o->fds, n, fd);
-		return 0;
-	}
-	if (change_handle_new(c, fd))
-		return 0;
-	lookup_forget(c->o, node_id(n), 1);
-	close(fd);
-	return -ENOMEM;
+	fds_give_write(c->o->fds, n, fd, mode, !again);
 }
 
 int home_created(struct change *c, int fd)
@@ -79,7 +70,8 @@ int home_created(struct change *c, int fd)
 		return rc;
 	}
 	c->fi.keep_cache = 1;
-	return home_keep_created(c, n, fd, ls.st.st_mode);
+	home_keep_created(c, n, fd, ls.st.st_mode);
+	return 0;
 }
 
 static int apply_create(struct change *c, int dir)
@@ -139,7 +131,8 @@ static int apply_tmpfile(struct change *c, int dir)
 	c->fi.keep_cache = 1;
 	if (c->intent)
 		c->intent->fd = fd;
-	return home_keep_created(c, n, fd, ls.st.st_mode);
+	home_keep_created(c, n, fd, ls.st.st_mode);
+	return 0;
 }
 
 static int make_named(struct change *c, int dir)
@@ -225,15 +218,6 @@ static void drop_suid(struct change *c, int fd)
 		(void)creds_drop_suid(fd, &st, ctx->pid, ctx->gid);
 }
 
-/* The handle's descriptor, else one of the cache: then h holds it (h->fd was -1). Negative errno. */
-static int write_fd(struct change *c, struct fd_hold *h)
-{
-	if (c->handle && c->handle->fd >= 0)
-		return c->handle->fd;
-	int rc = fds_open(c->o->fds, c->node, FD_WRITE, h);
-	return rc < 0 ? rc : h->fd;
-}
-
 /* Where an append begins; one that was begun before may have written a part. */
 static void note_end(struct change *c, int fd, off_t size)
 {
@@ -265,11 +249,12 @@ static int write_all(struct change *c, int fd)
 
 static int apply_write(struct change *c)
 {
-	struct fd_hold h = {.fd = -1};
+	struct fd_hold h;
 	struct lookup_stat ls;
-	int rc = 0, fd = write_fd(c, &h);
-	if (fd < 0)
-		return fd;
+	int rc = fds_open(c->o->fds, c->node, FD_WRITE, &h);
+	if (rc < 0)
+		return rc;
+	const int fd = h.fd;
 	const bool believed = lookup_statx(fd, "", &ls) == 0;
 	if (believed) {
 		change_begin_content(c, c->node, ls.stamp);
@@ -286,21 +271,19 @@ static int apply_write(struct change *c)
 		if (c->flags & O_APPEND && ls.st.st_size != c->off + (off_t)c->out.written)
 			coherence_post(c->o, c->node);
 	}
-	if (h.fd >= 0)
-		fds_put(c->o->fds, &h);
+	fds_put(c->o->fds, &h);
 	return rc;
 }
 
 static int set_size(struct change *c)
 {
-	struct fd_hold h = {.fd = -1};
-	int fd = write_fd(c, &h);
-	if (fd < 0)
-		return fd;
-	drop_suid(c, fd);
-	int rc = ftruncate(fd, c->attr.st_size) < 0 ? -errno : 0;
-	if (h.fd >= 0)
-		fds_put(c->o->fds, &h);
+	struct fd_hold h;
+	int rc = fds_open(c->o->fds, c->node, FD_WRITE, &h);
+	if (rc < 0)
+		return rc;
+	drop_suid(c, h.fd);
+	rc = ftruncate(h.fd, c->attr.st_size) < 0 ? -errno : 0;
+	fds_put(c->o->fds, &h);
 	return rc;
 }
 
@@ -368,12 +351,13 @@ static int apply_xattr(struct change *c, int fd)
 
 static int apply_fallocate(struct change *c)
 {
-	struct fd_hold h = {.fd = -1};
+	struct fd_hold h;
 	struct lookup_stat ls;
 	struct stat before;
-	int rc = 0, fd = write_fd(c, &h);
-	if (fd < 0)
-		return fd;
+	int rc = fds_open(c->o->fds, c->node, FD_WRITE, &h);
+	if (rc < 0)
+		return rc;
+	const int fd = h.fd;
 	if (lookup_statx(fd, "", &ls) == 0)
 		change_begin_content(c, c->node, ls.stamp);
 	if (c->intent && c->intent->size < 0)
@@ -382,8 +366,7 @@ static int apply_fallocate(struct change *c)
 	rc = fallocate(fd, c->flags, c->off, c->length) < 0 ? -errno : 0;
 	if (lookup_statx(fd, "", &ls) == 0)
 		change_end_content(c, c->node, ls.stamp);
-	if (h.fd >= 0)
-		fds_put(c->o->fds, &h);
+	fds_put(c->o->fds, &h);
 	return rc;
 }
 
@@ -410,19 +393,19 @@ static int copy_from(struct change *c, int to)
 
 static int apply_copy(struct change *c)
 {
-	struct fd_hold h = {.fd = -1};
+	struct fd_hold h;
 	struct lookup_stat ls;
-	int rc, fd = write_fd(c, &h);
-	if (fd < 0)
-		return fd;
+	int rc = fds_open(c->o->fds, c->node, FD_WRITE, &h);
+	if (rc < 0)
+		return rc;
+	const int fd = h.fd;
 	if (lookup_statx(fd, "", &ls) == 0)
 		change_begin_content(c, c->node, ls.stamp);
 	drop_suid(c, fd);
 	rc = copy_from(c, fd);
 	if (lookup_statx(fd, "", &ls) == 0)
 		change_end_content(c, c->node, ls.stamp);
-	if (h.fd >= 0)
-		fds_put(c->o->fds, &h);
+	fds_put(c->o->fds, &h);
 	return rc;
 }
 

@@ -5,7 +5,6 @@
  *   receive lock (loop.c) -> change.lock (one waiting request) -> router's own
  *   repos.lock (read side) -> nodes' lock -> fdcache's lock
  *   coherence.lock, invalidate.lock -> news.c's lock
- *   handles_lock: a leaf
  * No lock but the receive lock is held over a system call that touches a file, none over a reply, a
  * notification or a callback of the router.
  *
@@ -36,7 +35,6 @@ struct invalidate;
 struct control;
 struct repos;
 struct recheck;
-struct change_handle;
 struct uring;
 
 struct overlay {
@@ -66,9 +64,7 @@ struct overlay {
 	bool detached; /* written by the thread that calls loop_stop(): unmounted already */
 	int stop_fd;   /* owned; eventfd: readable once loop_stop() was called */
 	bool handover; /* written by the thread that calls loop_stop(): a successor takes over */
-	pthread_mutex_t handles_lock;  /* leaf */
-	struct change_handle *handles; /* protected by handles_lock; owned: change.h */
-	_Atomic unsigned syncing;      /* fsyncs under way, each on a thread of its own: sync.c */
+	_Atomic unsigned syncing; /* fsyncs under way, each on a thread of its own: sync.c */
 };
 
 /* Nodeids with this bit belong to the control directory (control.h). */

@@ -66,16 +66,14 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
 	}
 	if (n->flags & NODE_RECHECK)
 		wait_for_write(n);
-	/* Its maker may read it, whatever its mode says by now. */
-	int made = change_made_fd(o, fi);
-	int rc = made >= 0 ? 0 : fds_open(o->fds, n, FD_READ, &h);
+	int rc = fds_open(o->fds, n, FD_READ, &h);
 	if (rc < 0) {
 		reply_err(req, rc);
 		return;
 	}
 	size_t got = 0;
 	while (got < size) {
-		ssize_t r = pread(made >= 0 ? made : h.fd, buf + got, size - got, off + (off_t)got);
+		ssize_t r = pread(h.fd, buf + got, size - got, off + (off_t)got);
 		if (r < 0 && errno == EINTR)
 			continue;
 		if (r < 0)
@@ -84,8 +82,7 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
 			break;
 		got += (size_t)r;
 	}
-	if (made < 0)
-		fds_put(o->fds, &h);
+	fds_put(o->fds, &h);
 	if (rc < 0 && got == 0)
 		reply_err(req, rc);
 	else
@@ -97,17 +94,15 @@ void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse
 	struct overlay *o = overlay_of(req);
 	struct fd_hold h;
 	struct node *n = ino & CONTROL_BIT ? NULL : node_get(o->nodes, ino);
-	int made = change_made_fd(o, fi);
-	int rc = !n ? -ESTALE : made >= 0 ? 0 : fds_open(o->fds, n, FD_READ, &h);
+	int rc = !n ? -ESTALE : fds_open(o->fds, n, FD_READ, &h);
 	if (rc < 0) {
 		reply_err(req, rc);
 		return;
 	}
 	/* The position of the shared descriptor means nothing: every read gives its own. */
-	off_t pos = lseek(made >= 0 ? made : h.fd, off, whence);
+	off_t pos = lseek(h.fd, off, whence);
 	rc = pos < 0 ? -errno : 0;
-	if (made < 0)
-		fds_put(o->fds, &h);
+	fds_put(o->fds, &h);
 	if (rc < 0)
 		reply_err(req, rc);
 	else

@@ -144,10 +144,8 @@ static int build(struct overlay *o, struct err *e)
 	int rc = note_under(o, e);
 	if (rc == 0)
 		rc = fdcache_new(&o->fds, o->nodes, raise_nofile());
-	if (rc == 0) {
+	if (rc == 0)
 		fdcache_adopt(o->fds, o->estate);
-		change_handles_adopt(o);
-	}
 	if (rc == 0)
 		rc = repos_new(&o->repos);
 	if (rc == 0)
@@ -208,7 +206,6 @@ static void tear_down(struct overlay *o)
 	else
 		takeover_failed(o);
 	o->coherence = coherence_free(o->coherence);
-	change_handles_free(o);
 	closep(&o->stop_fd);
 	o->control = control_free(o->control);
 	o->fds = fdcache_free(o->fds);
@@ -378,7 +375,6 @@ int server_run(struct config *c, const struct options *opt, struct estate *es, s
 		.estate = es,
 		.taken_over = es->init_len > 0,
 		.stop_fd = -1,
-		.handles_lock = PTHREAD_MUTEX_INITIALIZER,
 		.toucher = {.sock = -1},
 		.supervisor = {.lifeline = -1},
 	};

@@ -67,13 +67,9 @@ static void *sync_thread(void *job)
 	return sync_work(job);
 }
 
-static int open_to_sync(struct overlay *o, struct node *n, int made, struct sync_job *j)
+static int open_to_sync(struct overlay *o, struct node *n, struct sync_job *j)
 {
 	struct fd_hold *h = &j->h;
-	if (made >= 0) {
-		*h = (struct fd_hold){.fd = fcntl(made, F_DUPFD_CLOEXEC, 0)};
-		return h->fd < 0 ? -errno : 0;
-	}
 	int rc = fds_open(o->fds, n, FD_READ, h);
 	if (rc == -EACCES || rc == -EPERM) /* a file that may be written but not read */
 		rc = fds_open(o->fds, n, FD_WRITE, h);
@@ -99,7 +95,7 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_inf
 		j->drop = ino;
 		j->h.fd = -1;
 	} else if (j) {
-		rc = open_to_sync(o, n, change_made_fd(o, fi), j);
+		rc = open_to_sync(o, n, j);
 	}
 	if (rc < 0) {
 		free(j);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "manager/base/cleanup.h"
+#include "manager/base/clock.h"
 #include "manager/base/creds.h"
 #include "manager/base/stop_point.h"
 
@@ -20,14 +21,15 @@ struct kept {
 	dev_t dev;
 	ino_t ino;
 	int fd; /* owned */
-	uint64_t used;
+	uint64_t used, used_ms;
 };
 
 struct gateway_apply {
 	int root; /* owned */
 	struct kept kept[GATEWAY_APPLY_KEPT];
 	size_t n_kept;
-	uint64_t clock; /* counts uses, for the least recently used */
+	uint64_t clock;   /* counts uses, for the least recently used */
+	uint64_t look_ms; /* when gateway_apply_expire() is to look; 0: never */
 };
 
 int gateway_apply_new(struct gateway_apply **out, const char *root, struct err *e)
@@ -61,6 +63,7 @@ static struct kept *kept_find(struct gateway_apply *a, uint64_t dev, uint64_t in
 	for (size_t i = 0; i < a->n_kept; i++)
 		if (a->kept[i].ino == ino && (dev == 0 || a->kept[i].dev == dev)) {
 			a->kept[i].used = ++a->clock;
+			a->kept[i].used_ms = clock_mono_ms();
 			return &a->kept[i];
 		}
 	return NULL;
@@ -73,6 +76,40 @@ static void kept_drop(struct gateway_apply *a, uint64_t dev, uint64_t ino)
 		return;
 	close(k->fd);
 	*k = a->kept[--a->n_kept];
+}
+
+static void look_later(struct gateway_apply *a)
+{
+	if (a->n_kept && !a->look_ms)
+		a->look_ms = clock_mono_ms() + GATEWAY_APPLY_KEPT_MS;
+}
+
+/* As long as it is open nobody can run it, or the file system cannot free it. */
+static bool is_in_the_way(int fd)
+{
+	struct stat st;
+	return fstat(fd, &st) == 0 &&
+	       (st.st_nlink == 0 || st.st_mode & (S_IXUSR | S_IXGRP | S_IXOTH));
+}
+
+int gateway_apply_expire(struct gateway_apply *a, uint64_t now_ms)
+{
+	if (!a->look_ms || now_ms < a->look_ms)
+		return a->look_ms ? (int)(a->look_ms - now_ms) : -1;
+	a->look_ms = 0;
+	for (size_t i = a->n_kept; i-- > 0;) {
+		struct kept *k = &a->kept[i];
+		const uint64_t end = k->used_ms + GATEWAY_APPLY_KEPT_MS;
+		if (!is_in_the_way(k->fd))
+			continue;
+		if (now_ms < end) {
+			a->look_ms = a->look_ms && a->look_ms < end ? a->look_ms : end;
+			continue;
+		}
+		close(k->fd);
+		*k = a->kept[--a->n_kept];
+	}
+	return a->look_ms ? (int)(a->look_ms - now_ms) : -1;
 }
 
 /* Takes fd over; the least recently used one makes room. */
@@ -88,7 +125,12 @@ static void kept_add(struct gateway_apply *a, const struct stat *st, int fd)
 				k = &a->kept[i];
 		close(k->fd);
 	}
-	*k = (struct kept){.dev = st->st_dev, .ino = st->st_ino, .fd = fd, .used = ++a->clock};
+	*k = (struct kept){.dev = st->st_dev,
+			   .ino = st->st_ino,
+			   .fd = fd,
+			   .used = ++a->clock,
+			   .used_ms = clock_mono_ms()};
+	look_later(a);
 }
 
 /* As openat(root, path, flags), but never out of the root. An fd or a negative errno. */
@@ -513,6 +555,8 @@ int gateway_apply_commit(struct gateway_apply *a, const struct mutation *m,
 		(void)creds_keep_suid(t->fd, &t->st);
 	if (r == 0)
 		fill_attr(m, t, answer);
+	if (m->op == MUTATION_UNLINK || m->op == MUTATION_RENAME)
+		look_later(a);
 	if (r < 0 && m->path2)
 		return err_errno(e, r, "%s %s to %s", mutation_op_name(m->op), m->path, m->path2);
 	return r < 0 ? err_errno(e, r, "%s %s", mutation_op_name(m->op), m->path) : 0;

@@ -9,8 +9,10 @@
  * write into the wrong directory.
  *
  * No write fd outlives its mutation (a program just written must be executable), but for the one that
- * created a file whose mode forbids its own writing: kept by (dev, ino) until release, at most
- * GATEWAY_APPLY_KEPT of them, because its maker may write it. It also reaches a file whose name is gone.
+ * created a file whose mode forbids its own writing: kept by (dev, ino), at most GATEWAY_APPLY_KEPT of them,
+ * because its maker may write it. It also reaches a file whose name is gone. The mount cannot tell when the maker
+ * has closed it (fdcache.h): so of a program, or of a file without a name, it is kept for GATEWAY_APPLY_KEPT_MS
+ * after its last use only.
  *
  * Errors: 0 or negative errno with a sentence.
  */
@@ -21,7 +23,7 @@
 #include "manager/base/err.h"
 #include "router/mutation.h"
 
-enum { GATEWAY_APPLY_KEPT = 256 };
+enum { GATEWAY_APPLY_KEPT = 256, GATEWAY_APPLY_KEPT_MS = 1000 };
 
 struct gateway_apply;
 
@@ -54,6 +56,9 @@ void gateway_target_close(struct gateway_target *t);
 
 /* MUTATION_RELEASE: the creating fd of m's inode goes, if there is one. */
 void gateway_apply_release(struct gateway_apply *a, const struct mutation *m);
+
+/* Closes what was kept long enough (CLOCK_MONOTONIC); milliseconds until there may be more of that, -1: none. */
+int gateway_apply_expire(struct gateway_apply *a, uint64_t now_ms);
 
 /* State of path at this moment, no symlink followed. -ENOENT, ... */
 int gateway_apply_look(struct gateway_apply *a, const char *path, struct stat *st);

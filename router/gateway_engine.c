@@ -338,6 +338,9 @@ int gateway_engine_tick(struct gateway_engine *g, uint64_t now_ms)
 		log_error("event=audit error=\"%s\"", e.text);
 		return 1000;
 	}
+	int kept_ms = gateway_apply_expire(g->apply, now_ms);
+	if (kept_ms >= 0 && now_ms + (uint64_t)kept_ms < due)
+		due = now_ms + (uint64_t)kept_ms;
 	return due == UINT64_MAX ? -1 : (int)(due - now_ms);
 }
 

@@ -338,7 +338,7 @@ static void a_given_write_descriptor_is_used_and_closed_on_release(void **state)
 	struct fd_hold h;
 	unsigned before = open_fds();
 	int fd = openat(w->tmp->dir, "f", O_RDWR | O_CLOEXEC);
-	fds_give_write(w->fds, n, fd);
+	fds_give_write(w->fds, n, fd, 0644, false);
 	assert_int_equal(fds_open(w->fds, n, FD_WRITE, &h), 0);
 	assert_int_equal(h.fd, fd);
 	fds_close_write(w->fds, n); /* in use: stays */
@@ -347,6 +347,75 @@ static void a_given_write_descriptor_is_used_and_closed_on_release(void **state)
 	fds_close_write(w->fds, n);
 	assert_false(fds_written(w->fds, n));
 	assert_int_equal(open_fds(), before);
+}
+
+static int give(struct world *w, struct node *n, const char *name, mode_t mode)
+{
+	int fd = openat(w->tmp->dir, name, O_RDWR | O_CLOEXEC);
+	fds_give_write(w->fds, n, fd, mode, true);
+	return fd;
+}
+
+static void what_made_a_read_only_file_is_kept_until_it_goes(void **state)
+{
+	struct world *w = *state;
+	struct node *n = file(w, "f"), *other = file(w, "other");
+	struct fd_hold h;
+	unsigned before = open_fds();
+	fds_on_write(w->fds, wake, w);
+	int fd = give(w, n, "f", 0444);
+	assert_int_equal(w->woken, 0); /* nothing is to expire */
+	fds_close_write(w->fds, n);
+	assert_int_equal(fds_expire(w->fds, UINT64_MAX), 0);
+	assert_true(fds_written(w->fds, n));
+	assert_int_equal(fds_open(w->fds, n, FD_WRITE, &h), 0);
+	assert_int_equal(h.fd, fd);
+	fds_put(w->fds, &h);
+	/* Others still expire, and are told of. */
+	assert_int_equal(fds_open(w->fds, other, FD_WRITE, &h), 0);
+	fds_put(w->fds, &h);
+	assert_int_equal(w->woken, 1);
+	assert_int_equal(fds_expire(w->fds, UINT64_MAX), 0);
+	assert_false(fds_written(w->fds, other));
+	fds_drop(w->fds, n);
+	fds_drop(w->fds, other);
+	assert_int_equal(open_fds(), before);
+}
+
+static void what_made_a_program_is_kept_for_a_second(void **state)
+{
+	struct world *w = *state;
+	struct node *n = file(w, "f");
+	fds_on_write(w->fds, wake, w);
+	uint64_t now = clock_coarse_ms();
+	give(w, n, "f", 0555);
+	assert_int_equal(w->woken, 1);
+	fds_close_write(w->fds, n);
+	assert_int_equal(fds_expire(w->fds, now + 900), 1);
+	assert_true(fds_written(w->fds, n));
+	assert_int_equal(fds_expire(w->fds, now + 2000), 0);
+	assert_false(fds_written(w->fds, n));
+}
+
+static void of_too_many_those_used_last_are_kept(void **state)
+{
+	struct world *w = *state;
+	struct fd_hold h;
+	char name[16];
+	struct node *first = file(w, "first"), *second = file(w, "second");
+	give(w, first, "first", 0444);
+	give(w, second, "second", 0444);
+	for (int i = 0; i < 3 * SLOTS; i++) {
+		snprintf(name, sizeof(name), "f%d", i);
+		give(w, file(w, name), name, 0444);
+		if (i % 10 == 0)
+			usleep(10000); /* more than a step of the coarse clock */
+		assert_int_equal(fds_open(w->fds, second, FD_WRITE, &h), 0);
+		fds_put(w->fds, &h);
+	}
+	fds_expire(w->fds, UINT64_MAX);
+	assert_false(fds_written(w->fds, first));
+	assert_true(fds_written(w->fds, second));
 }
 
 static void more_in_use_than_the_pool_holds_still_works(void **state)
@@ -402,6 +471,9 @@ int main(void)
 		world_test(a_given_write_descriptor_is_used_and_closed_on_release),
 		world_test(more_in_use_than_the_pool_holds_still_works),
 		world_test(dropping_a_node_closes_what_it_has),
+		world_test(what_made_a_read_only_file_is_kept_until_it_goes),
+		world_test(what_made_a_program_is_kept_for_a_second),
+		world_test(of_too_many_those_used_last_are_kept),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
 #include <linux/fs.h>
 #include <sys/xattr.h>
 
+#include "manager/base/clock.h"
 #include "router/gateway_apply.h"
 
 /* Applies and frees m. */
@@ -296,6 +297,43 @@ static void kept_fds_are_bounded_and_reach_unlinked_files(void **state)
 	gateway_apply_free(a);
 }
 
+/* Whether a write of the maker of name is still possible for somebody whom its mode forbids it. */
+static bool is_kept(struct gateway_apply *a, const char *name, const struct mutation_answer *made)
+{
+	bool owned = true;
+	int fd = gateway_apply_reader(a, name, made->attr.st_dev, made->attr.st_ino, &owned);
+	if (fd >= 0 && owned)
+		close(fd);
+	return fd >= 0 && !owned;
+}
+
+static void kept_fds_of_programs_and_of_nothing_expire(void **state)
+{
+	struct place *p = *state;
+	struct gateway_apply *a = opened(p);
+	struct mutation_answer data, program, gone, w;
+	assert_int_equal(gateway_apply_expire(a, UINT64_MAX), -1);
+	struct mutation *m = change(MUTATION_CREATE, "data", NULL);
+	m->mode = 0444;
+	assert_int_equal(apply(a, m, &data), 0);
+	m = change(MUTATION_CREATE, "program", NULL);
+	m->mode = 0555;
+	assert_int_equal(apply(a, m, &program), 0);
+	m = change(MUTATION_CREATE, "gone", NULL);
+	m->mode = 0444;
+	assert_int_equal(apply(a, m, &gone), 0);
+	assert_int_equal(apply(a, change(MUTATION_UNLINK, "gone", NULL), &w), 0);
+	uint64_t now = clock_mono_ms();
+	assert_in_range(gateway_apply_expire(a, now), 1, GATEWAY_APPLY_KEPT_MS);
+	assert_true(is_kept(a, "program", &program)); /* that was a use */
+	assert_true(is_kept(a, "gone", &gone));
+	assert_int_equal(gateway_apply_expire(a, now + 10 * GATEWAY_APPLY_KEPT_MS), -1);
+	assert_false(is_kept(a, "program", &program));
+	assert_false(is_kept(a, "gone", &gone));
+	assert_true(is_kept(a, "data", &data));
+	gateway_apply_free(a);
+}
+
 static void create_opens_what_is_there_unless_exclusive(void **state)
 {
 	struct place *p = *state;
@@ -366,6 +404,7 @@ int main(void)
 		TEST(a_read_only_file_is_written_by_its_maker_until_release),
 		TEST(root_creates_for_the_actor),
 		TEST(kept_fds_are_bounded_and_reach_unlinked_files),
+		TEST(kept_fds_of_programs_and_of_nothing_expire),
 		TEST(create_opens_what_is_there_unless_exclusive),
 		TEST(a_program_just_written_can_be_executed),
 		TEST(a_fifo_or_a_directory_is_not_written),

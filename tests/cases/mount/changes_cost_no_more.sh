@@ -65,7 +65,7 @@ costs() {
 # The kernel asks for the attributes of a directory after each change in it: GETATTR.
 in_repo a mkdir d
 traced rrm-workload create d $n 4096
-costs 'create, write 4 KiB, close' 'LOOKUP=1 CREATE=1 GETXATTR=1 WRITE=1 GETATTR=1' 'openat=2 statx=6 close=1 fcntl=1 fgetxattr=1 pwritev2=1'
+costs 'create, write 4 KiB, close' 'LOOKUP=1 CREATE=1 GETXATTR=1 WRITE=1 GETATTR=1' 'openat=2 statx=6 close=1 fgetxattr=1 pwritev2=1'
 in_repo a touch w
 traced rrm-workload write-seq w $((n * 4096)) 4096
 costs 'write of 4 KiB' 'WRITE=1' 'pwritev2=1 statx=3'
