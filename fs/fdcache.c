@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fs/closer.h"
 #include "fs/fdslots.h"
 #include "fs/lookup.h"
 #include "manager/base/cleanup.h"
@@ -23,6 +24,7 @@ enum {
 
 struct fdcache {
 	struct nodes *nodes;   /* borrowed */
+	struct closer *closer; /* owned; of files without a name */
 	pthread_mutex_t lock;
 	uint32_t lru_head, lru_tail; /* protected by lock, as is all below; head: used last */
 	unsigned n_paths, max_paths;
@@ -47,6 +49,7 @@ int fdcache_new(struct fdcache **out, struct nodes *nodes, unsigned limit)
 		free(c);
 		return -ENOMEM;
 	}
+	c->closer = closer_new();
 	*out = c;
 	return 0;
 }
@@ -55,6 +58,7 @@ struct fdcache *fdcache_free(struct fdcache *c)
 {
 	if (!c)
 		return NULL;
+	closer_free(c->closer);
 	slots_free(&c->slots);
 	for (uint32_t x = c->lru_head; x;) {
 		struct node *n = node_at(c->nodes, x);
@@ -431,6 +435,8 @@ void fds_drop(struct fdcache *c, struct node *n)
 			fds[n_fds++] = fd;
 	}
 	pthread_mutex_unlock(&c->lock);
+	while (n_fds && n->flags & NODE_UNLINKED)
+		closer_give(c->closer, fds[--n_fds]);
 	while (n_fds)
 		close(fds[--n_fds]);
 }

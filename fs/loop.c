@@ -92,7 +92,8 @@ static bool is_quick(const struct fuse_buf *buf)
 {
 	const struct fuse_in_header *in = buf->mem;
 	return in->opcode == FUSE_FORGET || in->opcode == FUSE_BATCH_FORGET ||
-	       in->opcode == FUSE_GETATTR || in->opcode == FUSE_INTERRUPT;
+	       in->opcode == FUSE_GETATTR || in->opcode == FUSE_RELEASE ||
+	       in->opcode == FUSE_INTERRUPT;
 }
 
 static bool more_to_read(const struct loop *l)

@@ -418,6 +418,19 @@ static void of_too_many_those_used_last_are_kept(void **state)
 	assert_true(fds_written(w->fds, second));
 }
 
+static void a_file_without_a_name_is_closed_elsewhere(void **state)
+{
+	struct world *w = *state;
+	struct node *n = file(w, "f");
+	unsigned before = open_fds();
+	reads(w, n, "f");
+	atomic_fetch_or(&n->flags, NODE_UNLINKED);
+	fds_drop(w->fds, n);
+	for (int i = 0; i < 10000 && open_fds() > before; i++)
+		usleep(1000);
+	assert_int_equal(open_fds(), before);
+}
+
 static void more_in_use_than_the_pool_holds_still_works(void **state)
 {
 	struct world *w = *state;
@@ -474,6 +487,7 @@ int main(void)
 		world_test(what_made_a_read_only_file_is_kept_until_it_goes),
 		world_test(what_made_a_program_is_kept_for_a_second),
 		world_test(of_too_many_those_used_last_are_kept),
+		world_test(a_file_without_a_name_is_closed_elsewhere),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

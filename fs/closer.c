@@ -1,0 +1,105 @@
+#include "fs/closer.h"
+
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "manager/base/cleanup.h"
+#include "manager/base/log.h"
+
+enum {
+	MOST = 128,       /* fdcache.c leaves room for these */
+	GATHER_US = 2000, /* so that a walk that removes wakes us once */
+};
+
+struct closer {
+	pthread_t thread;
+	sem_t wake; /* posted when `awake` is set, and at the end */
+	pthread_mutex_t lock;
+	int fds[MOST]; /* protected by lock, as is all below */
+	unsigned n;
+	bool awake, stop;
+};
+
+/* False: there was nothing, and the next one has to wake us. */
+static bool close_some(struct closer *c, bool *stop)
+{
+	int fds[MOST];
+	pthread_mutex_lock(&c->lock);
+	unsigned n = c->n;
+	memcpy(fds, c->fds, n * sizeof(fds[0]));
+	c->n = 0;
+	c->awake = n > 0;
+	*stop = c->stop;
+	pthread_mutex_unlock(&c->lock);
+	for (unsigned i = 0; i < n; i++)
+		close(fds[i]);
+	return n > 0;
+}
+
+static void *work(void *arg)
+{
+	struct closer *c = arg;
+	bool stop = false;
+	while (!stop) {
+		while (sem_wait(&c->wake) < 0)
+			;
+		do
+			usleep(GATHER_US);
+		while (close_some(c, &stop));
+	}
+	return NULL;
+}
+
+struct closer *closer_new(void)
+{
+	struct closer *c = calloc(1, sizeof(*c));
+	if (!c)
+		return NULL;
+	sem_init(&c->wake, 0, 0);
+	pthread_mutex_init(&c->lock, NULL);
+	int rc = pthread_create(&c->thread, NULL, work, c);
+	if (rc == 0)
+		return c;
+	log_warn("event=closer error=\"no thread: %s\" effect=\"removals take longer\"",
+		 strerror(rc));
+	sem_destroy(&c->wake);
+	pthread_mutex_destroy(&c->lock);
+	free(c);
+	return NULL;
+}
+
+struct closer *closer_free(struct closer *c)
+{
+	if (!c)
+		return NULL;
+	pthread_mutex_lock(&c->lock);
+	c->stop = true;
+	pthread_mutex_unlock(&c->lock);
+	sem_post(&c->wake);
+	pthread_join(c->thread, NULL);
+	sem_destroy(&c->wake);
+	pthread_mutex_destroy(&c->lock);
+	free(c);
+	return NULL;
+}
+
+void closer_give(struct closer *c, int fd)
+{
+	bool kept = false, wake = false;
+	if (c) {
+		LOCK_SCOPE(&c->lock);
+		kept = c->n < MOST;
+		if (kept)
+			c->fds[c->n++] = fd;
+		wake = kept && !c->awake;
+		c->awake |= kept;
+	}
+	if (wake)
+		sem_post(&c->wake);
+	if (!kept)
+		close(fd);
+}

@@ -1,0 +1,17 @@
+/*
+ * Closes descriptors on a thread of its own. The last close of a file without a name is when the file system frees
+ * what it held: as long as a removal takes, or milliseconds for a large one, and whoever asks for something meanwhile
+ * would wait for that.
+ */
+#pragma once
+
+struct closer;
+
+/* NULL: no thread could be had; all goes on, slower. */
+struct closer *closer_new(void);
+
+/* Closes what is left first. NULL is fine; returns NULL. */
+struct closer *closer_free(struct closer *c);
+
+/* Takes over fd. It is closed some milliseconds later; at once where many wait already, or c is NULL. Any thread. */
+void closer_give(struct closer *c, int fd);
