@@ -15,6 +15,7 @@
 #include "manager/base/cleanup.h"
 #include "manager/base/json.h"
 #include "manager/base/path.h"
+#include "router/jsonr.h"
 #include "router/jsonw.h"
 
 /* What an op takes; members it does not name are ignored. */
@@ -210,17 +211,15 @@ void mutation_put_actor(struct jsonw *w, const struct actor *a)
 	jsonw_close(w);
 }
 
-/* json_get_bytes() that tells a wrong type from a missing member (*out NULL). */
-static int get_bytes(const cJSON *obj, const char *key, char **out, struct err *e)
+static int get_bytes(const struct jsonr_item *obj, const char *key, char **out, struct err *e)
 {
-	const cJSON *j = cJSON_GetObjectItemCaseSensitive(obj, key);
-	if (json_get_bytes(obj, key, out) < 0 || (j && !cJSON_IsString(j)))
-		return err_set(e, -EINVAL, "%s is not a text", key);
-	return 0;
+	int r = jsonr_bytes(obj, key, out);
+	return r < 0 ? err_set(e, -EINVAL, "%s is not a text", key) : 0;
 }
 
 /* A text member into a fixed buffer; missing is "". */
-static int get_text(const cJSON *obj, const char *key, char *buf, size_t size, struct err *e)
+static int get_text(const struct jsonr_item *obj, const char *key, char *buf, size_t size,
+		    struct err *e)
 {
 	CLEANUP(freep) char *s = NULL;
 	int r = get_bytes(obj, key, &s, e);
@@ -232,10 +231,11 @@ static int get_text(const cJSON *obj, const char *key, char *buf, size_t size, s
 	return 0;
 }
 
-static int get_number(const cJSON *obj, const char *key, uint64_t max, uint64_t *out, struct err *e)
+static int get_number(const struct jsonr_item *obj, const char *key, uint64_t max, uint64_t *out,
+		      struct err *e)
 {
 	uint64_t v = 0;
-	int r = jsonw_get_u64(obj, key, &v);
+	int r = jsonr_u64(jsonr_find(obj, key), &v);
 	if (r == -EINVAL || v > max)
 		return err_set(e, -EINVAL, "%s is not an integer from 0 to %llu", key,
 			       (unsigned long long)max);
@@ -243,7 +243,7 @@ static int get_number(const cJSON *obj, const char *key, uint64_t max, uint64_t 
 	return 0;
 }
 
-static int get_u32(const cJSON *obj, const char *key, uint32_t *out, struct err *e)
+static int get_u32(const struct jsonr_item *obj, const char *key, uint32_t *out, struct err *e)
 {
 	uint64_t v = 0;
 	int r = get_number(obj, key, UINT32_MAX, &v, e);
@@ -251,7 +251,7 @@ static int get_u32(const cJSON *obj, const char *key, uint32_t *out, struct err 
 	return r;
 }
 
-static int get_size(const cJSON *obj, const char *key, int64_t *out, struct err *e)
+static int get_size(const struct jsonr_item *obj, const char *key, int64_t *out, struct err *e)
 {
 	uint64_t v = 0;
 	int r = get_number(obj, key, INT64_MAX, &v, e);
@@ -260,25 +260,27 @@ static int get_size(const cJSON *obj, const char *key, int64_t *out, struct err 
 }
 
 /* wire: UTIME_NOW and UTIME_OMIT are times too. */
-static int get_time(const cJSON *obj, const char *key, bool wire, struct timespec *out,
+static int get_time(const struct jsonr_item *obj, const char *key, bool wire, struct timespec *out,
 		    struct err *e)
 {
-	const cJSON *j = cJSON_GetObjectItemCaseSensitive(obj, key);
-	const cJSON *s = cJSON_GetArrayItem(j, 0), *n = cJSON_GetArrayItem(j, 1);
-	if (!cJSON_IsArray(j) || cJSON_GetArraySize(j) != 2 || !cJSON_IsNumber(n))
+	const struct jsonr_item *j = jsonr_find(obj, key);
+	const struct jsonr_item *s = jsonr_nth(j, 0), *n = jsonr_nth(j, 1);
+	if (!s || !n || n->type != '0' || jsonr_nth(j, 2))
 		return err_set(e, -EINVAL, "%s is not [seconds, nanoseconds]", key);
-	double nsec = n->valuedouble;
 	int64_t sec = 0;
-	if (jsonw_item_i64(s, &sec) < 0)
+	uint64_t nsec = UINT64_MAX;
+	if (jsonr_i64(s, &sec) < 0)
 		return err_set(e, -EINVAL, "the seconds of %s are not an integer", key);
+	(void)jsonr_u64(n, &nsec);
 	bool special = wire && (nsec == UTIME_NOW || nsec == UTIME_OMIT);
-	if (!special && !(nsec >= 0 && nsec <= 999999999 && nsec == (double)(long)nsec))
+	if (!special && nsec > 999999999)
 		return err_set(e, -EINVAL, "the nanoseconds of %s are not 0 to 999999999", key);
 	*out = (struct timespec){.tv_sec = sec, .tv_nsec = (long)nsec};
 	return 0;
 }
 
-static int get_path(const cJSON *obj, const char *key, bool root_ok, char **out, struct err *e)
+static int get_path(const struct jsonr_item *obj, const char *key, bool root_ok, char **out,
+		    struct err *e)
 {
 	CLEANUP(freep) char *s = NULL;
 	int r = get_bytes(obj, key, &s, e);
@@ -296,7 +298,8 @@ static int get_path(const cJSON *obj, const char *key, bool root_ok, char **out,
 }
 
 /* A name that is no path: target and xattr. */
-static int get_name(const cJSON *obj, const char *key, size_t max, char **out, struct err *e)
+static int get_name(const struct jsonr_item *obj, const char *key, size_t max, char **out,
+		    struct err *e)
 {
 	CLEANUP(freep) char *s = NULL;
 	int r = get_bytes(obj, key, &s, e);
@@ -308,7 +311,7 @@ static int get_name(const cJSON *obj, const char *key, size_t max, char **out, s
 	return 0;
 }
 
-static int get_id(const cJSON *obj, char id[MUTATION_ID_MAX], struct err *e)
+static int get_id(const struct jsonr_item *obj, char id[MUTATION_ID_MAX], struct err *e)
 {
 	int r = get_text(obj, "id", id, MUTATION_ID_MAX, e);
 	if (r < 0)
@@ -319,13 +322,13 @@ static int get_id(const cJSON *obj, char id[MUTATION_ID_MAX], struct err *e)
 	return *id ? 0 : err_set(e, -EINVAL, "id is missing");
 }
 
-static int get_actor(const cJSON *obj, struct actor *a, struct err *e)
+static int get_actor(const struct jsonr_item *obj, struct actor *a, struct err *e)
 {
-	const cJSON *j = cJSON_GetObjectItemCaseSensitive(obj, "actor");
+	const struct jsonr_item *j = jsonr_find(obj, "actor");
 	uint64_t pid = 0;
 	if (!j)
 		return 0;
-	if (!cJSON_IsObject(j))
+	if (j->type != '{')
 		return err_set(e, -EINVAL, "actor is not an object");
 	int r = get_number(j, "pid", INT32_MAX, &pid, e);
 	a->pid = (pid_t)pid;
@@ -342,9 +345,9 @@ static int get_actor(const cJSON *obj, struct actor *a, struct err *e)
 	return r < 0 ? err_prefix(e, r, "actor") : 0;
 }
 
-static int get_names(const cJSON *j, unsigned has, struct mutation *m, struct err *e)
+static int get_names(const struct jsonr_item *j, unsigned has, struct mutation *m, struct err *e)
 {
-	bool nameless = m->op == MUTATION_LINK && cJSON_HasObjectItem(j, "target");
+	bool nameless = m->op == MUTATION_LINK && jsonr_find(j, "target");
 	int r = get_path(j, "path", nameless || has & ROOT_OK, &m->path, e);
 	nameless = nameless && r == 0 && !*m->path;
 	if (r == 0 && (has & HAS_PATH2))
@@ -356,7 +359,7 @@ static int get_names(const cJSON *j, unsigned has, struct mutation *m, struct er
 	return r;
 }
 
-static int get_numbers(const cJSON *j, unsigned has, struct mutation *m, struct err *e)
+static int get_numbers(const struct jsonr_item *j, unsigned has, struct mutation *m, struct err *e)
 {
 	int r = get_number(j, "epoch", UINT64_MAX, &m->epoch, e);
 	if (r == 0)
@@ -377,8 +380,8 @@ static int get_numbers(const cJSON *j, unsigned has, struct mutation *m, struct 
 		r = get_u32(j, "flags", &m->flags, e);
 	if (r == 0 && (has & HAS_OWNER)) {
 		m->uid = m->gid = UINT32_MAX;
-		r = cJSON_HasObjectItem(j, "uid") ? get_u32(j, "uid", &m->uid, e) : 0;
-		if (r == 0 && cJSON_HasObjectItem(j, "gid"))
+		r = jsonr_find(j, "uid") ? get_u32(j, "uid", &m->uid, e) : 0;
+		if (r == 0 && jsonr_find(j, "gid"))
 			r = get_u32(j, "gid", &m->gid, e);
 	}
 	if (r == 0 && (has & HAS_TIMES))
@@ -404,18 +407,26 @@ static int check_values(const struct mutation *m, struct err *e)
 	return 0;
 }
 
+static int get_op(const struct jsonr_item *j, enum mutation_op *op, struct err *e)
+{
+	CLEANUP(freep) char *name = NULL;
+	if (jsonr_bytes(j, "op", &name) < 0 || !name || mutation_op_parse(name, op) < 0)
+		return err_set(e, -EINVAL, "op \"%.40s\" is none that there is", name ? name : "");
+	return 0;
+}
+
 int mutation_decode(const char *text, struct mutation **out, struct err *e)
 {
-	CLEANUP(json_deletep) cJSON *j = NULL;
-	int r = json_parse(text, strlen(text), &j, e);
+	struct jsonr_item j[JSONR_ITEMS];
+	enum mutation_op op;
+	int r = jsonr_parse(text, strlen(text), j, e);
 	if (r < 0)
 		return err_prefix(e, r, "the mutation is not JSON");
-	if (!cJSON_IsObject(j))
+	if (j->type != '{')
 		return err_set(e, -EINVAL, "the mutation is not a JSON object");
-	enum mutation_op op;
-	const char *name = json_str(j, "op", "");
-	if (mutation_op_parse(name, &op) < 0)
-		return err_set(e, -EINVAL, "op \"%.40s\" is none that there is", name);
+	r = get_op(j, &op, e);
+	if (r < 0)
+		return r;
 	CLEANUP(mutation_freep) struct mutation *m = mutation_new(op);
 	if (!m)
 		return err_errno(e, -ENOMEM, "reading a mutation");
@@ -431,7 +442,7 @@ int mutation_decode(const char *text, struct mutation **out, struct err *e)
 	if (r == 0)
 		r = check_values(m, e);
 	if (r < 0)
-		return err_prefix(e, r, "%s", name);
+		return err_prefix(e, r, "%s", ops[op].name);
 	*out = steal(&m);
 	return 0;
 }
@@ -479,7 +490,7 @@ char *mutation_answer_encode(const struct mutation_answer *a)
 	return jsonw_steal(&w);
 }
 
-static int get_attr(const cJSON *j, struct stat *st, struct err *e)
+static int get_attr(const struct jsonr_item *j, struct stat *st, struct err *e)
 {
 	uint64_t dev = 0, ino = 0, mode = 0, nlink = 0, uid = 0, gid = 0, rdev = 0;
 	int64_t size = 0, blocks = 0, blksize = 0;
@@ -508,7 +519,7 @@ static int get_attr(const cJSON *j, struct stat *st, struct err *e)
 	return 0;
 }
 
-static int get_before(const cJSON *j, struct mutation_before *b, struct err *e)
+static int get_before(const struct jsonr_item *j, struct mutation_before *b, struct err *e)
 {
 	if (get_number(j, "ino", UINT64_MAX, &b->ino, e) || get_size(j, "size", &b->size, e) ||
 	    get_time(j, "mtime", false, &b->mtime, e) || get_time(j, "ctime", false, &b->ctime, e))
@@ -519,16 +530,17 @@ static int get_before(const cJSON *j, struct mutation_before *b, struct err *e)
 
 int mutation_answer_decode(const char *text, size_t len, struct mutation_answer *out, struct err *e)
 {
-	CLEANUP(json_deletep) cJSON *j = NULL;
+	struct jsonr_item j[JSONR_ITEMS];
 	uint64_t error = 0;
 	*out = (struct mutation_answer){0};
-	int r = json_parse(text, len, &j, e);
+	int r = jsonr_parse(text, len, j, e);
 	if (r < 0)
 		return err_prefix(e, -EINVAL, "the gateway's answer");
-	if (!cJSON_IsObject(j))
+	if (j->type != '{')
 		return err_set(e, -EINVAL, "the gateway's answer is not a JSON object");
-	const cJSON *attr = cJSON_GetObjectItemCaseSensitive(j, "attr");
-	const cJSON *before = cJSON_GetObjectItemCaseSensitive(j, "before");
+	const struct jsonr_item *attr = jsonr_find(j, "attr"), *before = jsonr_find(j, "before");
+	const struct jsonr_item *ok = jsonr_find(j, "ok");
+	CLEANUP(freep) char *message = NULL;
 	r = get_id(j, out->id, e);
 	if (r == 0)
 		r = get_number(j, "errno", 4095, &error, e);
@@ -542,11 +554,12 @@ int mutation_answer_decode(const char *text, size_t len, struct mutation_answer 
 	}
 	if (r == 0 && before)
 		r = get_before(before, &out->before, e);
-	if (r == 0 && json_bool(j, "ok", false) != (error == 0))
+	if (r == 0 && (ok && ok->type == 't') != (error == 0))
 		r = err_set(e, -EINVAL, "ok and errno contradict each other");
 	if (r < 0)
 		return err_prefix(e, -EINVAL, "the gateway's answer");
 	out->error = (int)error;
-	snprintf(out->message, sizeof(out->message), "%s", json_str(j, "message", ""));
+	if (jsonr_bytes(j, "message", &message) == 0 && message)
+		snprintf(out->message, sizeof(out->message), "%s", message);
 	return 0;
 }

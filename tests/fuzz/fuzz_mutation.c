@@ -1,12 +1,13 @@
 /*
  * The two texts that come from outside: a mutation's header and an answer's body. What is understood
- * must survive its own encoding; what is not must leave a sentence and nothing allocated.
+ * must survive its own encoding; what is not must leave a sentence and nothing allocated. And what jsonr.c reads in a
+ * text cJSON reads in it, too.
  *
  * Here: a main() that changes built-in samples at random for SECONDS (argv[1], default 3), seed in
  * argv[2]. With libFuzzer:
  *
  *	clang -DFUZZ_LIBFUZZER -fsanitize=fuzzer,address,undefined -g -O1 -D_GNU_SOURCE -I. \
- *		tests/fuzz/fuzz_mutation.c router/mutation.c router/jsonw.c \
+ *		tests/fuzz/fuzz_mutation.c router/mutation.c router/jsonr.c router/jsonw.c \
  *		manager/base/{json,err,path,file}.c -lcjson
  */
 #include <stdint.h>
@@ -16,6 +17,9 @@
 #include <time.h>
 
 #include "manager/base/cleanup.h"
+#include "manager/base/json.h"
+#include "router/jsonr.h"
+#include "router/jsonw.h"
 #include "router/mutation.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -59,6 +63,64 @@ static void try_answer(const char *text, size_t size)
 	require(a.error == again.error && a.has_attr == again.has_attr, "the answer differs");
 }
 
+static char type_of(const cJSON *j)
+{
+	return cJSON_IsObject(j)   ? '{'
+	       : cJSON_IsArray(j)  ? '['
+	       : cJSON_IsString(j) ? '"'
+	       : cJSON_IsNumber(j) ? '0'
+	       : cJSON_IsTrue(j)   ? 't'
+	       : cJSON_IsFalse(j)  ? 'f'
+				   : 'n';
+}
+
+/* The two readings of one value. */
+static void compare(const struct jsonr_item *i, const cJSON *j)
+{
+	int64_t a = 0, b = 0;
+	require(i->type == type_of(j), "cJSON reads another type");
+	if (i->type == '"' || i->type == '0') {
+		int r = jsonr_i64(i, &a);
+		/* Beyond 2^53 cJSON rounds numbers. */
+		if (i->type == '"' || (r == 0 && llabs(a) < INT64_C(1) << 53))
+			require(r == jsonw_item_i64(j, &b) && (r < 0 || a == b),
+				"cJSON reads another number");
+	}
+	const cJSON *child = NULL;
+	const struct jsonr_item *k = i + 1;
+	cJSON_ArrayForEach (child, j) {
+		CLEANUP(freep) char *text = NULL;
+		require(k <= i + i->below, "cJSON reads more values");
+		if (i->type == '{')
+			require(strlen(child->string) == k->key_len &&
+					memcmp(child->string, k->key, k->key_len) == 0,
+				"cJSON reads another name");
+		if (i->type == '{' && k->type == '"' && jsonr_find(i, child->string) == k &&
+		    k->key_len < 20 && !strstr(child->string, "_hex")) {
+			int r = jsonr_bytes(i, child->string, &text);
+			require(r < 0 || !text || !strcmp(text, child->valuestring) ||
+					strstr(i->at, "_hex"),
+				"cJSON reads another text");
+		}
+		compare(k, child);
+		k += 1 + k->below;
+	}
+	require(k == i + 1 + i->below, "cJSON reads fewer values");
+}
+
+static void try_json(const char *text, size_t size)
+{
+	struct jsonr_item items[JSONR_ITEMS];
+	CLEANUP(json_deletep) cJSON *j = NULL;
+	struct err e = ERR_INIT;
+	if (jsonr_parse(text, size, items, &e) < 0) {
+		require(*e.text, "a refusal without a sentence");
+		return;
+	}
+	require(json_parse(text, size, &j, &e) == 0, "cJSON refuses it");
+	compare(items, j);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	CLEANUP(freep) char *text = malloc(size + 1);
@@ -66,6 +128,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	memcpy(text, data, size);
 	text[size] = '\0';
+	try_json(text, size);
 	try_mutation(text);
 	try_answer(text, size);
 	return 0;
@@ -106,6 +169,11 @@ static const char *const words[] = {"\\u0000",
 				    ",",
 				    ":",
 				    "\\ud800",
+				    "\\ud83d\\ude00",
+				    "\\u00e9",
+				    "\\n",
+				    "1e3",
+				    "-0",
 				    "0.5"};
 
 /* One change at a random place: a byte, a cut, a word put in. */
