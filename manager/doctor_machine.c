@@ -11,9 +11,10 @@
 #include "manager/base/file.h"
 #include "manager/base/proc.h"
 #include "manager/doctor.h"
+#include "manager/harden.h"
 
 enum { NOFILE_WANTED = 65535, WATCHES_WANTED = 1048576, NEARLY_PERCENT = 90 };
-enum { HALT_POLL_NS_WANTED = 50000, HALT_POLL_NS = 200000 };
+enum { HALT_POLL_NS_WANTED = 50000 };
 
 #define HARDEN "rrm harden shows what to set, `sudo rrm harden --apply` sets it"
 
@@ -198,13 +199,12 @@ static void uring(struct findings *f)
 /* A virtual machine whose processors could stay awake for a moment before they halt, and do not. */
 static void halting(struct findings *f)
 {
-	static const char poll_ns[] = "/sys/module/haltpoll/parameters/guest_halt_poll_ns";
 	CLEANUP(freep) char *driver = NULL;
 	size_t len;
 	uint64_t ns;
 	if (file_read(AT_FDCWD, "/sys/devices/system/cpu/cpuidle/current_driver", 64, &driver,
 		      &len) < 0 ||
-	    strncmp(driver, "haltpoll", 8) != 0 || !read_number(poll_ns, &ns) ||
+	    strncmp(driver, "haltpoll", 8) != 0 || !read_number(HARDEN_HALT_POLL, &ns) ||
 	    ns >= HALT_POLL_NS_WANTED)
 		return;
 	cJSON *j = finding_add(f, FINDING_NOTE, "halting",
@@ -213,11 +213,8 @@ static void halting(struct findings *f)
 			       "more; changes in the mount take two to three times as long",
 			       "idle processors of this virtual machine halt after %llu us",
 			       (unsigned long long)ns / 1000);
-	finding_path(f, j, poll_ns);
-	finding_fix(f, j,
-		    "as root: echo %d > %s (until the next boot; haltpoll.guest_halt_poll_ns=%d on "
-		    "the kernel's command line)",
-		    HALT_POLL_NS, poll_ns, HALT_POLL_NS);
+	finding_path(f, j, HARDEN_HALT_POLL);
+	finding_fix(f, j, "sudo rrm harden --apply");
 }
 
 void doctor_machine(struct findings *f)

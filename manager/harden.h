@@ -1,6 +1,7 @@
 /*
  * The limits that many backends at once need, as files of the system: sysctl.d (inotify watches and instances),
- * limits.d (open files of login sessions) and drop-ins of systemd's system.conf and user.conf (open files of services).
+ * limits.d (open files of login sessions) and drop-ins of systemd's system.conf and user.conf (open files of services);
+ * and tmpfiles.d, by which idle processors of a virtual machine wait a moment before they halt, where Linux can do that.
  * Each begins with the line HARDEN_MARK, by which they are known; none ever lowers what the machine has now.
  */
 #pragma once
@@ -12,11 +13,19 @@
 
 #define HARDEN_MARK "# Made by rrm harden; rrm harden --undo removes it.\n"
 
-enum { HARDEN_NOFILE = 65535, HARDEN_WATCHES = 1048576, HARDEN_INSTANCES = 8192, HARDEN_FILES = 4 };
+#define HARDEN_HALT_POLL "/sys/module/haltpoll/parameters/guest_halt_poll_ns"
+
+enum {
+	HARDEN_NOFILE = 65535,
+	HARDEN_WATCHES = 1048576,
+	HARDEN_INSTANCES = 8192,
+	HARDEN_HALT_POLL_NS = 200000, /* Linux's own default */
+	HARDEN_FILES = 5,
+};
 
 /* What is there now; 0: not known. */
 struct harden_now {
-	uint64_t watches, instances, nofile_hard, nr_open;
+	uint64_t watches, instances, nofile_hard, nr_open, halt_poll_ns;
 };
 void harden_look(struct harden_now *now);
 
@@ -25,10 +34,10 @@ int harden_file(int i, const struct harden_now *now, const char **path, char **t
 
 /*
  * root: "" for this machine, else a directory in which the files are made (a package, an image), and nothing but
- * they. Applied to this machine, inotify limits hold at once. -EEXIST with a sentence when a file is there that is
+ * they. Applied to this machine, all but the limits of open files hold at once. -EEXIST with a sentence when a file is there that is
  * not ours; then nothing is changed. out: what was done is said there.
  */
 int harden_apply(const char *root, FILE *out, struct err *e);
 
-/* Removes our files; the inotify limits become again what they were at the first apply. */
+/* Removes our files; what held at once becomes again what it was at the first apply. */
 int harden_undo(const char *root, FILE *out, struct err *e);
