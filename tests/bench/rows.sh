@@ -9,6 +9,7 @@
 # big_repo DIR: FILES small files on main; on the branch "other" some are changed.
 big_repo() {
 	git init -q -b main "$1"
+	git -C "$1" config gc.auto 0
 	rrm-workload tree "$1" "$files"
 	git -C "$1" add -A
 	git -C "$1" commit -qm all
@@ -56,12 +57,13 @@ work_material() {
 }
 
 write_rows() {
+	# (a clone on the same file system would make hard links of the objects, and less of a clone)
 	row "create $many files of 4 KiB" 1.6 "mkdir $w/c" "rm -r $w/c" rrm-workload create $w/c "$many" 4096
 	row "rm -r of $many files of 4 KiB" 3 "mkdir $w/c && rrm-workload create $w/c $many 4096" : \
 		rrm-workload time rm -r $w/c
 	row "untar $files files" 1.6 "mkdir $w/t" "rm -r $w/t" rrm-workload time tar -C $w/t -xf "$T/a.tar"
 	row "git checkout of $switched files" 1.6 : 'git checkout -q main' rrm-workload time git checkout -q other
-	row 'git clone' 1.6 : "rm -rf $w/clone" rrm-workload time git clone -q "$T/clone.git" $w/clone
+	row 'git clone' 1.6 : "rm -rf $w/clone" rrm-workload time git clone -q --no-hardlinks "$T/clone.git" $w/clone
 	row "write $((mib / 4)) MiB in 1 MiB calls" 3 : : rrm-workload write-seq $w/w $((mib * 262144)) 1048576
 	row "write $((mib / 4)) MiB in 4 KiB calls" 5 : : rrm-workload write-seq $w/w $((mib * 262144)) 4096
 	row "write $((mib / 4)) MiB, 4 KiB at random" - : : rrm-workload write-random $w/w $((mib * 262144)) 4096

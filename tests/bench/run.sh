@@ -57,6 +57,7 @@ done
 git -C "$N/a" status >/dev/null
 tar -C "$R" --exclude=.git -cf "$T/a.tar" a
 git clone -q --bare "$R/b" "$T/clone.git"
+git -C "$T/clone.git" gc -q
 work_material
 # backend KIND
 backend() {
