@@ -323,7 +323,7 @@ static int finish(struct change *c)
 		return change_entry(c, c->node2, c->name2);
 	case CHANGE_UNLINK:
 	case CHANGE_RMDIR:
-		change_name_removed(c->o, c->node, c->name);
+		change_name_removed(c->o, c->node, c->name, NULL);
 		return 0;
 	case CHANGE_RENAME:
 		return finish_rename(c);

@@ -65,7 +65,7 @@ static void mark(struct change *c)
 		c->node2->changing++;
 }
 
-static void unmark_one(struct overlay *o, struct node *n)
+void change_unmark(struct overlay *o, struct node *n)
 {
 	if (n && --n->changing == 0)
 		coherence_changed(o, n);
@@ -92,7 +92,16 @@ void change_end_content(struct change *c, struct node *n, uint64_t now)
 		n->stamp = now;
 }
 
-void change_name_removed(struct overlay *o, struct node *dir, const char *name)
+/* But for ctime and the number of its names, which a removal moves. */
+static bool same_but_for_names(const struct stat *a, const struct stat *b)
+{
+	return a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec &&
+	       a->st_size == b->st_size && a->st_mode == b->st_mode && a->st_uid == b->st_uid &&
+	       a->st_gid == b->st_gid;
+}
+
+void change_name_removed(struct overlay *o, struct node *dir, const char *name,
+			 const struct lookup_stat *seen)
 {
 	bool last = false;
 	struct fd_hold h;
@@ -104,6 +113,8 @@ void change_name_removed(struct overlay *o, struct node *dir, const char *name)
 	if (lookup_statx(h.fd, "", &ls) == 0) {
 		if (ls.st.st_nlink == 0)
 			atomic_fetch_or(&n->flags, NODE_UNLINKED);
+		else if (seen && same_but_for_names(&seen->st, &ls.st))
+			n->stamp = ls.stamp;
 	}
 	fds_put(o->fds, &h);
 }
@@ -126,7 +137,7 @@ void change_name_moved(struct change *c)
 	} else {
 		coherence_own_removal(o, c->node, c->name);
 		if (to && to != from)
-			change_name_removed(o, c->node2, c->name2);
+			change_name_removed(o, c->node2, c->name2, NULL);
 	}
 	moved_to(o, from, c->node2, c->name2);
 	struct node *both[2] = {from, exchange ? to : NULL};
@@ -266,8 +277,8 @@ void change_finish(struct change *c, int rc)
 		tell_router(c, rc);
 	if (c->waiting)
 		count_waiting(c, -1);
-	unmark_one(c->o, c->node);
-	unmark_one(c->o, c->node2);
+	change_unmark(c->o, c->node);
+	change_unmark(c->o, c->node2);
 	if (!waiting) {
 		change_reply(c, rc);
 		return;

@@ -101,6 +101,9 @@ void change_reply(struct change *c, int rc);
 /* Replies by rc and out, takes the marks off the nodes, tells the router; frees a waiting copy. */
 void change_finish(struct change *c, int rc);
 
+/* Takes a mark off n (node.changing); NULL is fine. */
+void change_unmark(struct overlay *o, struct node *n);
+
 /* Applies it to the real files, here and now. 0 or negative errno; fills out. home.c */
 int home_apply(struct change *c);
 
@@ -123,8 +126,10 @@ int change_path(struct overlay *o, struct node *n, const char *name, char *buf);
 void change_begin_content(struct change *c, struct node *n, uint64_t now);
 void change_end_content(struct change *c, struct node *n, uint64_t now);
 
-/* The names after a removal or a rename that was applied; at the old place what was called so. */
-void change_name_removed(struct overlay *o, struct node *dir, const char *name);
+/* The names after a removal or a rename that was applied; at the old place what was called so. seen: what it was just
+ * before, if that is the version that we know; else NULL. */
+void change_name_removed(struct overlay *o, struct node *dir, const char *name,
+			 const struct lookup_stat *seen);
 void change_name_moved(struct change *c);
 
 /* What is called so may be removed now: keeps it reachable for programs that have it open. */

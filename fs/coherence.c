@@ -32,6 +32,8 @@ enum {
 	REMOVALS = 4096,
 	NODE_MASK = IN_MODIFY | IN_ATTRIB | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO |
 		    IN_CLOSE_WRITE,
+	/* Without what becomes of a file that was removed or replaced: its name may be another's by now. */
+	DIR_MASK = NODE_MASK | IN_EXCL_UNLINK,
 };
 
 struct watch {
@@ -145,13 +147,13 @@ void coherence_poke(void *coherence)
  * The lock is held over inotify_add_watch(), so that the thread cannot meet an event of a watch that it
  * does not find; the call touches no file, only the directory's inode, which a descriptor holds.
  */
-static int add_watch(struct coherence *c, const char *path, uint64_t node)
+static int add_watch(struct coherence *c, const char *path, uint32_t mask, uint64_t node)
 {
 	struct watch *w = calloc(1, sizeof(*w)), *old = NULL;
 	if (!w)
 		return -ENOMEM;
 	LOCK_SCOPE(&c->lock);
-	w->wd = inotify_add_watch(c->inotify, path, NODE_MASK);
+	w->wd = inotify_add_watch(c->inotify, path, mask);
 	if (w->wd < 0) {
 		int rc = -errno;
 		free(w);
@@ -179,7 +181,7 @@ bool coherence_watch(struct overlay *o, struct node *n)
 	if (fds_path(o->fds, n, &h) < 0)
 		return false;
 	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", h.fd);
-	int wd = add_watch(c, proc, node_id(n));
+	int wd = add_watch(c, proc, n->flags & NODE_DIR ? DIR_MASK : NODE_MASK, node_id(n));
 	fds_put(o->fds, &h);
 	n->wd = wd < 0 ? -2 : wd;
 	if (wd < 0 && !atomic_exchange(&c->full_told, true))
@@ -274,6 +276,12 @@ static bool may_be_another(const struct node *n, const struct lookup_stat *ls)
 	return !(n->flags & NODE_WRITTEN) && ls->st.st_ctim.tv_sec + 1 >= clock_wall_ms() / 1000;
 }
 
+/* A write descriptor that was not used since then is closed. */
+static uint64_t open_since(void)
+{
+	return clock_coarse_ms() - WRITE_FD_MS;
+}
+
 /* True when it is dealt with. */
 static bool check_content(struct overlay *o, struct node *n)
 {
@@ -294,7 +302,7 @@ static bool check_content(struct overlay *o, struct node *n)
 	/* A write of ours that began meanwhile: what was seen may be its work, and belief is about to move. */
 	if (n->changing || n->stamp != believed)
 		return false;
-	bool written = fds_written(o->fds, n);
+	bool written = fds_written(o->fds, n, open_since());
 	bool doubt = n->flags & NODE_DOUBT; /* only this thread sets it */
 	if (ls.stamp == n->stamp && !doubt && (written || !may_be_another(n, &ls)))
 		return true;
@@ -424,7 +432,8 @@ static void forget_everything(struct coherence *c)
 static void file_event(struct coherence *c, struct node *n, uint32_t mask)
 {
 	/* The server before us may have had ours open. */
-	bool written = fds_written(c->o->fds, n) || (c->inherited && n->flags & NODE_WRITTEN);
+	bool written = fds_written(c->o->fds, n, open_since()) ||
+		       (c->inherited && n->flags & NODE_WRITTEN);
 	if (mask & IN_CLOSE_WRITE && !written)
 		return;
 	if (mask & IN_CLOSE_WRITE)
@@ -577,8 +586,10 @@ static void *work(void *arg)
 			reload(c);
 		if (c->writes) {
 			c->writes = false;
-			if (fds_expire(c->o->fds, clock_coarse_ms() - WRITE_FD_MS))
+			if (fds_expire(c->o->fds, open_since()))
 				c->writes = true;
+			/* What that told is read before somebody writes there again, and it looks like another's. */
+			read_events(c);
 		}
 	}
 	return NULL;

@@ -454,10 +454,11 @@ unsigned fds_expire(struct fdcache *c, uint64_t before_ms)
 	return left;
 }
 
-bool fds_written(struct fdcache *c, const struct node *n)
+bool fds_written(struct fdcache *c, const struct node *n, uint64_t since_ms)
 {
 	LOCK_SCOPE(&c->lock);
-	return slots_find(&c->slots, n, FD_WRITE) != NULL;
+	const struct slot *s = slots_find(&c->slots, n, FD_WRITE);
+	return s && (!s->pinned || s->users || s->last_ms >= since_ms);
 }
 
 void fds_on_write(struct fdcache *c, void (*wake)(void *arg), void *arg)

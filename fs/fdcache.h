@@ -77,8 +77,9 @@ void fds_drop(struct fdcache *c, struct node *n);
  * nodes; returns how many are left. */
 unsigned fds_expire(struct fdcache *c, uint64_t before_ms);
 
-/* True when n has a write descriptor open: it was written through the mount just now. */
-bool fds_written(struct fdcache *c, const struct node *n);
+/* True when n has a write descriptor open: it was written through the mount just now. One that is kept tells that
+ * only while it was used since since_ms (CLOCK_MONOTONIC). */
+bool fds_written(struct fdcache *c, const struct node *n, uint64_t since_ms);
 
 /* wake is called (no lock held) when there is a first one for fds_expire(), and now when there is one. */
 void fds_on_write(struct fdcache *c, void (*wake)(void *arg), void *arg);

@@ -185,6 +185,14 @@ void slots_use(struct fdslots *p, struct slot *s, enum slot_pin how)
 		pin(p, s, how == SLOT_BRIEFLY);
 }
 
+/* Nobody writes it here any more: whoever else does is told of by events alone. */
+static void settle(struct fdslots *p, const struct slot *s)
+{
+	struct node *n = node_at(p->nodes, (uint32_t)(s->key >> 1));
+	if (n->flags & NODE_CONTENDED)
+		atomic_fetch_and(&n->flags, ~(uint32_t)NODE_CONTENDED);
+}
+
 unsigned slots_expire(struct fdslots *p, uint64_t before_ms, int *fds, unsigned max,
 		      unsigned *n_fds)
 {
@@ -192,6 +200,8 @@ unsigned slots_expire(struct fdslots *p, uint64_t before_ms, int *fds, unsigned 
 	*n_fds = 0;
 	for (unsigned i = 0; i < p->n && p->n_expiring; i++) {
 		struct slot *s = &p->all[i];
+		if (s->used && s->pinned && s->key & 1 && !s->users && s->last_ms < before_ms)
+			settle(p, s);
 		if (!s->used || !expires(s))
 			continue;
 		if (s->users || s->last_ms + (s->pinned ? PROGRAM_MS : 0) >= before_ms ||
@@ -199,8 +209,7 @@ unsigned slots_expire(struct fdslots *p, uint64_t before_ms, int *fds, unsigned 
 			left++;
 			continue;
 		}
-		struct node *n = node_at(p->nodes, (uint32_t)(s->key >> 1));
-		atomic_fetch_and(&n->flags, ~(uint32_t)NODE_CONTENDED);
+		settle(p, s);
 		fds[(*n_fds)++] = slots_clear(p, s);
 	}
 	return left;

@@ -53,7 +53,7 @@ int slots_clear(struct fdslots *p, struct slot *s);
 /* Its node goes: a descriptor to close, or -1 when somebody uses it, who closes it with slots_clear(). */
 int slots_doom(struct fdslots *p, struct slot *s);
 
-/* Takes out those for writing that were not used since before_ms, up to max, and NODE_CONTENDED from their nodes;
- * *n_fds: descriptors to close. How many are left. */
+/* Takes out those for writing that were not used since before_ms, up to max; and NODE_CONTENDED from their nodes, also
+ * of those that are pinned. *n_fds: descriptors to close. How many are left. */
 unsigned slots_expire(struct fdslots *p, uint64_t before_ms, int *fds, unsigned max,
 		      unsigned *n_fds);

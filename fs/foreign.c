@@ -212,7 +212,7 @@ static int finish(struct change *c, const struct mutation_answer *a)
 		return change_entry(c, c->node2, c->name2);
 	case CHANGE_UNLINK:
 	case CHANGE_RMDIR:
-		change_name_removed(o, c->node, c->name);
+		change_name_removed(o, c->node, c->name, NULL);
 		return 0;
 	case CHANGE_RENAME:
 		c->out.trusted = true;

@@ -156,39 +156,67 @@ static int apply_make(struct change *c, int dir)
 	return rc < 0 ? rc : change_entry(c, c->node, c->name);
 }
 
-static int apply_remove(struct change *c, int dir)
+static bool has_two_names(struct overlay *o, const struct node *n)
 {
-	change_keep_reachable(c->o, c->node, c->name);
-	if (unlinkat(dir, c->name, c->kind == CHANGE_RMDIR ? AT_REMOVEDIR : 0) < 0)
-		return -errno;
-	change_name_removed(c->o, c->node, c->name);
-	return 0;
+	struct node *parent = NULL;
+	char name[NODE_NAME_MAX];
+	return node_name_nth(o->nodes, n, 1, &parent, name);
 }
 
-/* Whether what is renamed was seen in its present version (its ctime will move). */
-static bool seen_version(struct overlay *o, struct node *dir, const char *name)
+/* What is called so, marked as being changed, for its ctime is about to move; NULL: nothing that we know of. */
+static struct node *begin_moving(struct overlay *o, struct node *dir, const char *name)
 {
-	struct lookup_stat ls;
 	struct node *n = node_name_find(o->nodes, dir, name, NULL);
-	bool seen = n && lookup_stat_node(o, n, &ls) == 0 && ls.stamp == n->stamp;
 	if (n)
-		lookup_forget(o, node_id(n), 1);
-	return seen;
+		n->changing++;
+	return n;
+}
+
+static void end_moving(struct overlay *o, struct node *n)
+{
+	if (!n)
+		return;
+	change_unmark(o, n);
+	lookup_forget(o, node_id(n), 1);
+}
+
+/* Whether it was seen in its present version, which is *ls. */
+static bool seen_version(struct overlay *o, struct node *n, struct lookup_stat *ls)
+{
+	return n && lookup_stat_node(o, n, ls) == 0 && ls->stamp == n->stamp;
+}
+
+static int apply_remove(struct change *c, int dir)
+{
+	struct lookup_stat before;
+	change_keep_reachable(c->o, c->node, c->name);
+	struct node *n = begin_moving(c->o, c->node, c->name);
+	const bool seen = n && has_two_names(c->o, n) && seen_version(c->o, n, &before);
+	int rc = 0;
+	if (unlinkat(dir, c->name, c->kind == CHANGE_RMDIR ? AT_REMOVEDIR : 0) < 0)
+		rc = -errno;
+	else
+		change_name_removed(c->o, c->node, c->name, seen ? &before : NULL);
+	end_moving(c->o, n);
+	return rc;
 }
 
 static int apply_rename(struct change *c, int dir)
 {
 	struct fd_hold to;
+	struct lookup_stat before;
 	int rc = fds_path(c->o->fds, c->node2, &to);
 	if (rc < 0)
 		return rc;
 	change_keep_reachable(c->o, c->node2, c->name2);
-	c->out.trusted = seen_version(c->o, c->node, c->name);
+	struct node *n = begin_moving(c->o, c->node, c->name);
+	c->out.trusted = seen_version(c->o, n, &before);
 	if (renameat2(dir, c->name, to.fd, c->name2, (unsigned)c->flags) < 0)
 		rc = -errno;
 	fds_put(c->o->fds, &to);
 	if (rc == 0)
 		change_name_moved(c);
+	end_moving(c->o, n);
 	return rc;
 }
 

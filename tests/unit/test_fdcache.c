@@ -297,7 +297,7 @@ static void pins_leave_half_of_the_pool_to_the_others(void **state)
 	struct fd_hold h;
 	assert_int_equal(fds_open(w->fds, n, FD_WRITE, &h), 0);
 	fds_put(w->fds, &h);
-	assert_true(fds_written(w->fds, n));
+	assert_true(fds_written(w->fds, n, 0));
 }
 
 static void wake(void *arg)
@@ -319,11 +319,11 @@ static void write_descriptors_expire_and_wake_once(void **state)
 	assert_int_equal(w->woken, 1);
 	a->flags |= NODE_CONTENDED;
 	assert_int_equal(fds_expire(w->fds, 0), 2); /* not old enough */
-	assert_true(fds_written(w->fds, a));
+	assert_true(fds_written(w->fds, a, 0));
 	assert_int_equal(fds_expire(w->fds, UINT64_MAX), 1); /* b is in use */
-	assert_false(fds_written(w->fds, a));
+	assert_false(fds_written(w->fds, a, 0));
 	assert_false(a->flags & NODE_CONTENDED);
-	assert_true(fds_written(w->fds, b));
+	assert_true(fds_written(w->fds, b, 0));
 	fds_put(w->fds, &h);
 	assert_int_equal(fds_expire(w->fds, UINT64_MAX), 0);
 	assert_int_equal(fds_open(w->fds, a, FD_WRITE, &h), 0);
@@ -342,10 +342,10 @@ static void a_given_write_descriptor_is_used_and_closed_on_release(void **state)
 	assert_int_equal(fds_open(w->fds, n, FD_WRITE, &h), 0);
 	assert_int_equal(h.fd, fd);
 	fds_close_write(w->fds, n); /* in use: stays */
-	assert_true(fds_written(w->fds, n));
+	assert_true(fds_written(w->fds, n, 0));
 	fds_put(w->fds, &h);
 	fds_close_write(w->fds, n);
-	assert_false(fds_written(w->fds, n));
+	assert_false(fds_written(w->fds, n, 0));
 	assert_int_equal(open_fds(), before);
 }
 
@@ -367,7 +367,7 @@ static void what_made_a_read_only_file_is_kept_until_it_goes(void **state)
 	assert_int_equal(w->woken, 0); /* nothing is to expire */
 	fds_close_write(w->fds, n);
 	assert_int_equal(fds_expire(w->fds, UINT64_MAX), 0);
-	assert_true(fds_written(w->fds, n));
+	assert_true(fds_written(w->fds, n, 0));
 	assert_int_equal(fds_open(w->fds, n, FD_WRITE, &h), 0);
 	assert_int_equal(h.fd, fd);
 	fds_put(w->fds, &h);
@@ -376,7 +376,7 @@ static void what_made_a_read_only_file_is_kept_until_it_goes(void **state)
 	fds_put(w->fds, &h);
 	assert_int_equal(w->woken, 1);
 	assert_int_equal(fds_expire(w->fds, UINT64_MAX), 0);
-	assert_false(fds_written(w->fds, other));
+	assert_false(fds_written(w->fds, other, 0));
 	fds_drop(w->fds, n);
 	fds_drop(w->fds, other);
 	assert_int_equal(open_fds(), before);
@@ -392,9 +392,9 @@ static void what_made_a_program_is_kept_for_a_second(void **state)
 	assert_int_equal(w->woken, 1);
 	fds_close_write(w->fds, n);
 	assert_int_equal(fds_expire(w->fds, now + 900), 1);
-	assert_true(fds_written(w->fds, n));
+	assert_true(fds_written(w->fds, n, 0));
 	assert_int_equal(fds_expire(w->fds, now + 2000), 0);
-	assert_false(fds_written(w->fds, n));
+	assert_false(fds_written(w->fds, n, 0));
 }
 
 static void of_too_many_those_used_last_are_kept(void **state)
@@ -414,8 +414,8 @@ static void of_too_many_those_used_last_are_kept(void **state)
 		fds_put(w->fds, &h);
 	}
 	fds_expire(w->fds, UINT64_MAX);
-	assert_false(fds_written(w->fds, first));
-	assert_true(fds_written(w->fds, second));
+	assert_false(fds_written(w->fds, first, 0));
+	assert_true(fds_written(w->fds, second, 0));
 }
 
 static void a_file_without_a_name_is_closed_elsewhere(void **state)
@@ -456,7 +456,7 @@ static void dropping_a_node_closes_what_it_has(void **state)
 	assert_int_equal(fds_open(w->fds, n, FD_WRITE, &h), 0);
 	fds_drop(w->fds, n);
 	assert_int_equal(write(h.fd, "x", 1), 1); /* whoever uses it still has it */
-	assert_false(fds_written(w->fds, n));
+	assert_false(fds_written(w->fds, n, 0));
 	assert_int_equal(open_fds(), before + 1);
 	fds_put(w->fds, &h);
 	assert_int_equal(open_fds(), before);
