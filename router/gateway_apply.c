@@ -78,10 +78,13 @@ static void kept_drop(struct gateway_apply *a, uint64_t dev, uint64_t ino)
 	*k = a->kept[--a->n_kept];
 }
 
-static void look_later(struct gateway_apply *a)
+enum { LOOK_MS = 10000 };
+
+static void look_soon(struct gateway_apply *a)
 {
-	if (a->n_kept && !a->look_ms)
-		a->look_ms = clock_mono_ms() + GATEWAY_APPLY_KEPT_MS;
+	uint64_t at = clock_mono_ms() + GATEWAY_APPLY_BRIEF_MS;
+	if (a->n_kept && (!a->look_ms || at < a->look_ms))
+		a->look_ms = at;
 }
 
 /* As long as it is open nobody can run it, or the file system cannot free it. */
@@ -96,19 +99,20 @@ int gateway_apply_expire(struct gateway_apply *a, uint64_t now_ms)
 {
 	if (!a->look_ms || now_ms < a->look_ms)
 		return a->look_ms ? (int)(a->look_ms - now_ms) : -1;
-	a->look_ms = 0;
+	a->look_ms = now_ms + LOOK_MS;
 	for (size_t i = a->n_kept; i-- > 0;) {
 		struct kept *k = &a->kept[i];
-		const uint64_t end = k->used_ms + GATEWAY_APPLY_KEPT_MS;
-		if (!is_in_the_way(k->fd))
-			continue;
+		const uint64_t end = k->used_ms + (is_in_the_way(k->fd) ? GATEWAY_APPLY_BRIEF_MS
+									: GATEWAY_APPLY_KEPT_MS);
 		if (now_ms < end) {
-			a->look_ms = a->look_ms && a->look_ms < end ? a->look_ms : end;
+			a->look_ms = end < a->look_ms ? end : a->look_ms;
 			continue;
 		}
 		close(k->fd);
 		*k = a->kept[--a->n_kept];
 	}
+	if (!a->n_kept)
+		a->look_ms = 0;
 	return a->look_ms ? (int)(a->look_ms - now_ms) : -1;
 }
 
@@ -130,7 +134,7 @@ static void kept_add(struct gateway_apply *a, const struct stat *st, int fd)
 			   .fd = fd,
 			   .used = ++a->clock,
 			   .used_ms = clock_mono_ms()};
-	look_later(a);
+	look_soon(a);
 }
 
 /* As openat(root, path, flags), but never out of the root. An fd or a negative errno. */
@@ -555,8 +559,8 @@ int gateway_apply_commit(struct gateway_apply *a, const struct mutation *m,
 		(void)creds_keep_suid(t->fd, &t->st);
 	if (r == 0)
 		fill_attr(m, t, answer);
-	if (m->op == MUTATION_UNLINK || m->op == MUTATION_RENAME)
-		look_later(a);
+	if (m->op == MUTATION_UNLINK || m->op == MUTATION_RENAME || m->op == MUTATION_CHMOD)
+		look_soon(a);
 	if (r < 0 && m->path2)
 		return err_errno(e, r, "%s %s to %s", mutation_op_name(m->op), m->path, m->path2);
 	return r < 0 ? err_errno(e, r, "%s %s", mutation_op_name(m->op), m->path) : 0;

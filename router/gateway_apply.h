@@ -11,8 +11,8 @@
  * No write fd outlives its mutation (a program just written must be executable), but for the one that
  * created a file whose mode forbids its own writing: kept by (dev, ino), at most GATEWAY_APPLY_KEPT of them,
  * because its maker may write it. It also reaches a file whose name is gone. The mount cannot tell when the maker
- * has closed it (fdcache.h): so of a program, or of a file without a name, it is kept for GATEWAY_APPLY_KEPT_MS
- * after its last use only.
+ * has closed it (fdcache.h): so it is kept for a minute after its last use, and of a program, or of a file without a
+ * name, for a second; when somebody else made it that, this is noticed within ten seconds.
  *
  * Errors: 0 or negative errno with a sentence.
  */
@@ -23,7 +23,7 @@
 #include "manager/base/err.h"
 #include "router/mutation.h"
 
-enum { GATEWAY_APPLY_KEPT = 256, GATEWAY_APPLY_KEPT_MS = 1000 };
+enum { GATEWAY_APPLY_KEPT = 256, GATEWAY_APPLY_KEPT_MS = 60000, GATEWAY_APPLY_BRIEF_MS = 1000 };
 
 struct gateway_apply;
 
