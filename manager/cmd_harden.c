@@ -6,7 +6,7 @@
 
 static int show(const char *root, struct err *e)
 {
-	struct harden_now now = {0};
+	struct harden_now now = {.halt_poll_ns = HARDEN_NOT_KNOWN};
 	if (!*root)
 		harden_look(&now);
 	for (int i = 0; i < HARDEN_FILES; i++) {

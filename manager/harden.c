@@ -39,7 +39,8 @@ void harden_look(struct harden_now *now)
 	now->watches = number_in("/proc/sys/fs/inotify/max_user_watches");
 	now->instances = number_in("/proc/sys/fs/inotify/max_user_instances");
 	now->nr_open = number_in("/proc/sys/fs/nr_open");
-	now->halt_poll_ns = number_in(HARDEN_HALT_POLL);
+	now->halt_poll_ns = access(HARDEN_HALT_POLL, R_OK) == 0 ? number_in(HARDEN_HALT_POLL)
+								: HARDEN_NOT_KNOWN;
 	now->nofile_hard = getrlimit(RLIMIT_NOFILE, &rl) < 0 ? 0
 			   : rl.rlim_max == RLIM_INFINITY    ? UINT64_MAX
 							     : rl.rlim_max;
@@ -48,6 +49,20 @@ void harden_look(struct harden_now *now)
 static uint64_t at_least(uint64_t now, uint64_t wanted)
 {
 	return now > wanted ? now : wanted;
+}
+
+static int tmpfiles_text(uint64_t now_ns, char **text)
+{
+	char before[64] = "";
+	const bool known = now_ns != HARDEN_NOT_KNOWN;
+	if (known)
+		snprintf(before, sizeof(before), BEFORE "%llu\n", (unsigned long long)now_ns);
+	return asprintf(
+		text,
+		HARDEN_MARK "%s# Who waits for an answer is woken 25 us sooner, in a virtual "
+			    "machine that can do this.\n"
+			    "w " HARDEN_HALT_POLL " - - - - %llu\n",
+		before, (unsigned long long)at_least(known ? now_ns : 0, HARDEN_HALT_POLL_NS));
 }
 
 int harden_file(int i, const struct harden_now *now, const char **path, char **text)
@@ -72,13 +87,7 @@ int harden_file(int i, const struct harden_now *now, const char **path, char **t
 					 "root soft nofile %llu\nroot hard nofile %llu\n",
 			     soft, h, soft, h);
 	else if (i == TMPFILES_FILE)
-		n = asprintf(text,
-			     HARDEN_MARK BEFORE "%llu\n"
-						"# Who waits for an answer is woken 25 us sooner, "
-						"in a virtual machine that can do this.\n"
-						"w " HARDEN_HALT_POLL " - - - - %llu\n",
-			     (unsigned long long)now->halt_poll_ns,
-			     (unsigned long long)at_least(now->halt_poll_ns, HARDEN_HALT_POLL_NS));
+		n = tmpfiles_text(now->halt_poll_ns, text);
 	else
 		n = asprintf(text, HARDEN_MARK "[Manager]\nDefaultLimitNOFILE=%llu:%llu\n", soft,
 			     h);
@@ -176,7 +185,7 @@ int harden_apply(const char *root, FILE *out, struct err *e)
 	int rc = 0;
 	/* An image is for other machines: theirs is not known. */
 	if (*root)
-		now = (struct harden_now){0};
+		now = (struct harden_now){.halt_poll_ns = HARDEN_NOT_KNOWN};
 	else
 		harden_look(&now);
 	remember(at, &now);
@@ -200,7 +209,7 @@ int harden_apply(const char *root, FILE *out, struct err *e)
 	rc = write_sysctl(WATCHES, at_least(now.watches, HARDEN_WATCHES), out, e);
 	if (rc == 0)
 		rc = write_sysctl(INSTANCES, at_least(now.instances, HARDEN_INSTANCES), out, e);
-	if (rc == 0)
+	if (rc == 0 && now.halt_poll_ns != HARDEN_NOT_KNOWN)
 		rc = write_halt_poll(at_least(now.halt_poll_ns, HARDEN_HALT_POLL_NS), out, e);
 	return rc;
 }
@@ -208,7 +217,7 @@ int harden_apply(const char *root, FILE *out, struct err *e)
 int harden_undo(const char *root, FILE *out, struct err *e)
 {
 	const char *at = *root ? root : "/";
-	struct harden_now before = {.halt_poll_ns = UINT64_MAX};
+	struct harden_now before = {.halt_poll_ns = HARDEN_NOT_KNOWN};
 	int rc = 0;
 	remember(at, &before);
 	for (int i = 0; rc >= 0 && i < HARDEN_FILES; i++) {
@@ -225,7 +234,7 @@ int harden_undo(const char *root, FILE *out, struct err *e)
 	rc = write_sysctl(WATCHES, before.watches, out, e);
 	if (rc == 0)
 		rc = write_sysctl(INSTANCES, before.instances, out, e);
-	if (rc == 0 && before.halt_poll_ns != UINT64_MAX)
+	if (rc == 0 && before.halt_poll_ns != HARDEN_NOT_KNOWN)
 		rc = write_halt_poll(before.halt_poll_ns, out, e);
 	return rc;
 }

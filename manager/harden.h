@@ -23,7 +23,9 @@ enum {
 	HARDEN_FILES = 5,
 };
 
-/* What is there now; 0: not known. */
+#define HARDEN_NOT_KNOWN UINT64_MAX
+
+/* What is there now; 0 (halt_poll_ns: HARDEN_NOT_KNOWN): not known. */
 struct harden_now {
 	uint64_t watches, instances, nofile_hard, nr_open, halt_poll_ns;
 };

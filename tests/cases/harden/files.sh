@@ -74,6 +74,7 @@ rm /etc/sysctl.d/60-rrm.conf
 check rrm harden --apply --root "$T/image" >/dev/null
 eq "$(cat $watches)" 8192 'the limit of this machine'
 eq_halting 0 'how long processors of this machine wait'
+refuse grep -q before "$T/image/etc/tmpfiles.d/60-rrm.conf"
 grep -qx 'fs.inotify.max_user_instances = 8192' "$T/image/etc/sysctl.d/60-rrm.conf"
 check rrm harden --undo --root "$T/image" >/dev/null
 eq "$(find "$T/image" -type f)" '' 'the image after undo'
