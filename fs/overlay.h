@@ -11,7 +11,7 @@
  * Threads: the workers (loop.c) take requests and never wait for a turn, a backend or a gateway; the
  * router's submit threads answer what had to wait; the coherence thread reads inotify; one invalidate
  * thread per repo tells the kernel what to forget (it may have to wait for a directory's lock in the
- * kernel, and then only its own repo waits).
+ * kernel, and then only its own repo waits). All of them: docs/ARCHITECTURE.md.
  */
 #pragma once
 
