@@ -297,7 +297,7 @@ static int finish_rename(struct change *c)
 {
 	struct fuse_entry_param e;
 	struct statx st;
-	change_name_moved(c);
+	change_name_moved(c, NULL, NULL);
 	uint64_t known = node_name_ino(c->o->nodes, c->node2, c->name2);
 	if (look(c, c->node2, c->name2, &st) == 0 && st.stx_ino != known) {
 		e = c->out.e;

@@ -92,16 +92,19 @@ void change_end_content(struct change *c, struct node *n, uint64_t now)
 		n->stamp = now;
 }
 
-/* But for ctime and the number of its names, which a removal moves. */
-static bool same_but_for_names(const struct stat *a, const struct stat *b)
+void change_names_changed(struct node *n, const struct lookup_stat *before,
+			  const struct lookup_stat *now)
 {
-	return a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec &&
-	       a->st_size == b->st_size && a->st_mode == b->st_mode && a->st_uid == b->st_uid &&
-	       a->st_gid == b->st_gid;
+	const struct stat *a = before ? &before->st : NULL, *b = &now->st;
+	if (a && before->stamp == n->stamp && a->st_ino == n->ino && a->st_ino == b->st_ino &&
+	    a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec &&
+	    a->st_size == b->st_size && a->st_mode == b->st_mode && a->st_uid == b->st_uid &&
+	    a->st_gid == b->st_gid)
+		n->stamp = now->stamp;
 }
 
 void change_name_removed(struct overlay *o, struct node *dir, const char *name,
-			 const struct lookup_stat *seen)
+			 const struct lookup_stat *before)
 {
 	bool last = false;
 	struct fd_hold h;
@@ -113,8 +116,8 @@ void change_name_removed(struct overlay *o, struct node *dir, const char *name,
 	if (lookup_statx(h.fd, "", &ls) == 0) {
 		if (ls.st.st_nlink == 0)
 			atomic_fetch_or(&n->flags, NODE_UNLINKED);
-		else if (seen && same_but_for_names(&seen->st, &ls.st))
-			n->stamp = ls.stamp;
+		else
+			change_names_changed(n, before, &ls);
 	}
 	fds_put(o->fds, &h);
 }
@@ -125,7 +128,8 @@ static void moved_to(struct overlay *o, struct node *n, struct node *dir, const 
 		node_name_add(o->nodes, n, dir, name);
 }
 
-void change_name_moved(struct change *c)
+void change_name_moved(struct change *c, const struct lookup_stat *before,
+		       const struct lookup_stat *before2)
 {
 	struct overlay *o = c->o;
 	bool exchange = c->flags & RENAME_EXCHANGE;
@@ -141,10 +145,11 @@ void change_name_moved(struct change *c)
 	}
 	moved_to(o, from, c->node2, c->name2);
 	struct node *both[2] = {from, exchange ? to : NULL};
-	for (int i = 0; i < 2; i++) { /* a rename moves the file's ctime */
+	const struct lookup_stat *befores[2] = {before, before2};
+	for (int i = 0; i < 2; i++) {
 		struct lookup_stat ls;
-		if (both[i] && c->out.trusted && lookup_stat_node(o, both[i], &ls) == 0)
-			both[i]->stamp = ls.stamp;
+		if (both[i] && befores[i] && lookup_stat_node(o, both[i], &ls) == 0)
+			change_names_changed(both[i], befores[i], &ls);
 	}
 	/* Unknown: it was never looked up, or what became of its old name was seen (coherence.c) before we came here. */
 	if (!from && change_entry(c, c->node2, c->name2) == 0)

@@ -126,11 +126,20 @@ int change_path(struct overlay *o, struct node *n, const char *name, char *buf);
 void change_begin_content(struct change *c, struct node *n, uint64_t now);
 void change_end_content(struct change *c, struct node *n, uint64_t now);
 
-/* The names after a removal or a rename that was applied; at the old place what was called so. seen: what it was just
- * before, if that is the version that we know; else NULL. */
+/*
+ * A change of its names moved the ctime of n: now is what it is since, before (may be NULL: not known) what it was. Nothing
+ * else may have changed, and before must be the version that we know; else it was somebody else, too, and its event tells.
+ * (Where times move in steps of milliseconds, before Linux 6.13, a write of the same length in the same step is not seen.)
+ */
+void change_names_changed(struct node *n, const struct lookup_stat *before,
+			  const struct lookup_stat *now);
+
+/* The names after a removal or a rename that was applied; at the old place what was called so. before, before2: what
+ * name and (of an exchange) name2 were just before; NULL: not known. */
 void change_name_removed(struct overlay *o, struct node *dir, const char *name,
-			 const struct lookup_stat *seen);
-void change_name_moved(struct change *c);
+			 const struct lookup_stat *before);
+void change_name_moved(struct change *c, const struct lookup_stat *before,
+		       const struct lookup_stat *before2);
 
 /* What is called so may be removed now: keeps it reachable for programs that have it open. */
 void change_keep_reachable(struct overlay *o, struct node *dir, const char *name);

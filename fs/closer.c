@@ -12,7 +12,9 @@
 
 enum {
 	MOST = 128,       /* fdcache.c leaves room for these */
-	GATHER_US = 2000, /* so that a walk that removes wakes us once */
+	GATHER_US = 2000, /* so that a walk that removes wakes us rarely */
+	LOOK_US = 100,    /* closer_settle() looks so often, */
+	LOOKS = 10,       /* so many times */
 };
 
 struct closer {
@@ -21,23 +23,16 @@ struct closer {
 	pthread_mutex_t lock;
 	int fds[MOST]; /* protected by lock, as is all below */
 	unsigned n;
-	bool awake, stop;
+	bool awake, busy, stop;
 };
 
-/* False: there was nothing, and the next one has to wake us. */
-static bool close_some(struct closer *c, bool *stop)
+/* -1: there is none, and the next one has to wake us. */
+static int next_one(struct closer *c, bool *stop)
 {
-	int fds[MOST];
-	pthread_mutex_lock(&c->lock);
-	unsigned n = c->n;
-	memcpy(fds, c->fds, n * sizeof(fds[0]));
-	c->n = 0;
-	c->awake = n > 0;
+	LOCK_SCOPE(&c->lock);
+	c->busy = c->awake = c->n > 0;
 	*stop = c->stop;
-	pthread_mutex_unlock(&c->lock);
-	for (unsigned i = 0; i < n; i++)
-		close(fds[i]);
-	return n > 0;
+	return c->n ? c->fds[--c->n] : -1;
 }
 
 static void *work(void *arg)
@@ -47,9 +42,9 @@ static void *work(void *arg)
 	while (!stop) {
 		while (sem_wait(&c->wake) < 0)
 			;
-		do
-			usleep(GATHER_US);
-		while (close_some(c, &stop));
+		usleep(GATHER_US);
+		for (int fd = next_one(c, &stop); fd >= 0; fd = next_one(c, &stop))
+			close(fd);
 	}
 	return NULL;
 }
@@ -102,4 +97,25 @@ void closer_give(struct closer *c, int fd)
 		sem_post(&c->wake);
 	if (!kept)
 		close(fd);
+}
+
+bool closer_settle(struct closer *c, bool wait)
+{
+	bool any = false;
+	for (unsigned looks = 0; c && looks < LOOKS;) {
+		pthread_mutex_lock(&c->lock);
+		const bool busy = c->busy;
+		const int fd = c->n ? c->fds[--c->n] : -1;
+		pthread_mutex_unlock(&c->lock);
+		if (fd < 0 && !(busy && wait))
+			break;
+		any = true;
+		if (fd >= 0) {
+			close(fd);
+		} else {
+			usleep(LOOK_US);
+			looks++;
+		}
+	}
+	return any;
 }

@@ -4,6 +4,7 @@
  * would wait for that.
  */
 #pragma once
+#include <stdbool.h>
 
 struct closer;
 
@@ -15,3 +16,7 @@ struct closer *closer_free(struct closer *c);
 
 /* Takes over fd. It is closed some milliseconds later; at once where many wait already, or c is NULL. Any thread. */
 void closer_give(struct closer *c, int fd);
+
+/* Closes what waits now; wait: and waits a moment for what is being closed, for who finds no room. False: there was
+ * nothing. */
+bool closer_settle(struct closer *c, bool wait);

@@ -309,8 +309,11 @@ static bool check_content(struct overlay *o, struct node *n)
 	atomic_fetch_or(&n->flags, NODE_OUTSIDE); /* before: we may be killed in between */
 	atomic_fetch_and(&n->flags, ~(uint32_t)NODE_DOUBT);
 	n->stamp = ls.stamp;
-	if (written)
+	fds_mode(o->fds, n, ls.st.st_mode);
+	if (written) {
 		atomic_fetch_or(&n->flags, NODE_CONTENDED);
+		o->coherence->writes = true; /* fds_expire() takes it back */
+	}
 	invalidate_inode(o, n->repo, node_id(n), true);
 	return true;
 }

@@ -372,28 +372,20 @@ void fds_pin(struct fdcache *c, struct node *n, enum fd_kind kind)
 		fds_put(c, &h);
 }
 
+static bool is_program(mode_t mode)
+{
+	return mode & (S_IXUSR | S_IXGRP | S_IXOTH);
+}
+
 void fds_give_write(struct fdcache *c, struct node *n, int fd, mode_t mode, bool keep)
 {
 	struct fd_hold h;
-	const bool program = mode & (S_IXUSR | S_IXGRP | S_IXOTH);
 	keep_or_lend(c, n, FD_WRITE, fd,
-		     !keep     ? SLOT_UNPINNED
-		     : program ? SLOT_BRIEFLY
-			       : SLOT_PINNED,
+		     !keep              ? SLOT_UNPINNED
+		     : is_program(mode) ? SLOT_BRIEFLY
+					: SLOT_PINNED,
 		     &h);
 	fds_put(c, &h);
-}
-
-void fds_close_write(struct fdcache *c, struct node *n)
-{
-	int fd = -1;
-	pthread_mutex_lock(&c->lock);
-	struct slot *s = slots_find(&c->slots, n, FD_WRITE);
-	if (s && s->users == 0 && !s->pinned)
-		fd = slots_clear(&c->slots, s);
-	pthread_mutex_unlock(&c->lock);
-	if (fd >= 0)
-		close(fd);
 }
 
 void fds_put(struct fdcache *c, struct fd_hold *h)
@@ -439,6 +431,25 @@ void fds_drop(struct fdcache *c, struct node *n)
 		closer_give(c->closer, fds[--n_fds]);
 	while (n_fds)
 		close(fds[--n_fds]);
+}
+
+bool fds_settle(struct fdcache *c, bool wait)
+{
+	return closer_settle(c->closer, wait);
+}
+
+void fds_mode(struct fdcache *c, struct node *n, mode_t mode)
+{
+	pthread_mutex_lock(&c->lock);
+	const bool none = c->slots.n_expiring == 0;
+	for (enum fd_kind kind = FD_READ; kind <= FD_WRITE; kind++) {
+		struct slot *s = slots_find(&c->slots, n, kind);
+		if (s)
+			slots_keep(&c->slots, s, is_program(mode));
+	}
+	const bool first = none && c->slots.n_expiring;
+	pthread_mutex_unlock(&c->lock);
+	wake_if(c, first);
 }
 
 unsigned fds_expire(struct fdcache *c, uint64_t before_ms)

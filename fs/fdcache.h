@@ -64,14 +64,18 @@ void fds_give_path(struct fdcache *c, struct node *n, int fd);
  * keep: it cannot be opened so again. */
 void fds_give_write(struct fdcache *c, struct node *n, int fd, mode_t mode, bool keep);
 
-/* The program that created n has closed it: its write descriptor goes now, if nobody uses it and it is not kept. */
-void fds_close_write(struct fdcache *c, struct node *n);
-
 /* Keeps a descriptor of this kind, if it can be had now: before a mode change that would forbid to open it later. */
 void fds_pin(struct fdcache *c, struct node *n, enum fd_kind kind);
 
 /* Closes all that belongs to n; nobody else may be using it (it is dead). */
 void fds_drop(struct fdcache *c, struct node *n);
+
+/* What was removed is freed some milliseconds later, on another thread; this does it now. wait (for who found no room):
+ * also waits a moment for what is being freed. False: there was nothing. */
+bool fds_settle(struct fdcache *c, bool wait);
+
+/* What has these descriptors is a file of this mode now: how long they are kept. */
+void fds_mode(struct fdcache *c, struct node *n, mode_t mode);
 
 /* Closes write descriptors not used since before_ms (CLOCK_MONOTONIC) and takes NODE_CONTENDED from their
  * nodes; returns how many are left. */

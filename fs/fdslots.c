@@ -146,23 +146,31 @@ static void set_pinned(struct fdslots *p, struct slot *s, bool pinned, bool brie
 	p->n_expiring += expires(s);
 }
 
-/* The least recently used quarter of those that nobody uses this moment, by time: so that few pins look at all of them. */
+/* Some of the least recently used that nobody uses this moment, a quarter at most: so that few pins look at all of them. */
 static void unpin_old(struct fdslots *p)
 {
 	uint64_t now = clock_coarse_ms(), oldest = now;
+	unsigned most = p->n_pinned / 4 + 1;
 	for (unsigned i = 0; i < p->n; i++) {
 		struct slot *s = &p->all[i];
 		if (s->used && s->pinned && !s->users && s->last_ms < oldest)
 			oldest = s->last_ms;
 	}
-	for (unsigned i = 0; i < p->n; i++) {
+	for (unsigned i = 0; i < p->n && most; i++) {
 		struct slot *s = &p->all[i];
 		if (!s->used || !s->pinned || s->users || s->last_ms > oldest + (now - oldest) / 4)
 			continue;
 		set_pinned(p, s, false, false);
 		p->n_pinned--;
+		most--;
 		estate_drop(p->estate, s->kept);
 	}
+}
+
+void slots_keep(struct fdslots *p, struct slot *s, bool briefly)
+{
+	if (s->pinned && s->brief != briefly)
+		set_pinned(p, s, true, briefly);
 }
 
 static void pin(struct fdslots *p, struct slot *s, bool brief)
@@ -193,24 +201,36 @@ static void settle(struct fdslots *p, const struct slot *s)
 		atomic_fetch_and(&n->flags, ~(uint32_t)NODE_CONTENDED);
 }
 
+/* Of one for writing that stays: whether it is to be looked at again. */
+static bool is_unsettled(struct fdslots *p, const struct slot *s, uint64_t before_ms)
+{
+	const struct node *n = node_at(p->nodes, (uint32_t)(s->key >> 1));
+	if (!(n->flags & NODE_CONTENDED))
+		return false;
+	if (s->users || s->last_ms >= before_ms)
+		return true;
+	settle(p, s);
+	return false;
+}
+
 unsigned slots_expire(struct fdslots *p, uint64_t before_ms, int *fds, unsigned max,
 		      unsigned *n_fds)
 {
 	unsigned left = 0;
 	*n_fds = 0;
-	for (unsigned i = 0; i < p->n && p->n_expiring; i++) {
+	for (unsigned i = 0; i < p->n && (p->n_expiring || p->n_pinned); i++) {
 		struct slot *s = &p->all[i];
-		if (s->used && s->pinned && s->key & 1 && !s->users && s->last_ms < before_ms)
-			settle(p, s);
-		if (!s->used || !expires(s))
+		if (!s->used || !(s->key & 1))
 			continue;
-		if (s->users || s->last_ms + (s->pinned ? PROGRAM_MS : 0) >= before_ms ||
-		    *n_fds == max) {
+		if (!expires(s)) {
+			left += is_unsettled(p, s, before_ms);
+		} else if (s->users || s->last_ms + (s->pinned ? PROGRAM_MS : 0) >= before_ms ||
+			   *n_fds == max) {
 			left++;
-			continue;
+		} else {
+			settle(p, s);
+			fds[(*n_fds)++] = slots_clear(p, s);
 		}
-		settle(p, s);
-		fds[(*n_fds)++] = slots_clear(p, s);
 	}
 	return left;
 }

@@ -47,6 +47,9 @@ struct slot *slots_add(struct fdslots *p, const struct node *n, enum fd_kind kin
 /* One more user; pin: from here on, unless it is already. */
 void slots_use(struct fdslots *p, struct slot *s, enum slot_pin pin);
 
+/* A pinned one is brief from here on, or no longer. */
+void slots_keep(struct fdslots *p, struct slot *s, bool briefly);
+
 /* Takes the slot out; its descriptor is the caller's to close. */
 int slots_clear(struct fdslots *p, struct slot *s);
 

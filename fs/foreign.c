@@ -197,6 +197,17 @@ static void see_content(struct change *c, const struct mutation_answer *a)
 	change_end_content(c, c->node, lookup_stamp(&a->attr.st_ctim, a->attr.st_size));
 }
 
+/* Whose mode or owner somebody changed as well this moment looks as if he had not: the gateway tells no more. */
+static void moved(struct change *c, const struct mutation_answer *a)
+{
+	struct lookup_stat before = {.st = a->attr};
+	before.st.st_ino = a->before.ino;
+	before.st.st_size = a->before.size;
+	before.st.st_mtim = a->before.mtime;
+	before.stamp = lookup_stamp(&a->before.ctime, a->before.size);
+	change_name_moved(c, a->has_attr && a->before.exists ? &before : NULL, NULL);
+}
+
 /* The last answer is in: what the reply needs. */
 static int finish(struct change *c, const struct mutation_answer *a)
 {
@@ -215,8 +226,7 @@ static int finish(struct change *c, const struct mutation_answer *a)
 		change_name_removed(o, c->node, c->name, NULL);
 		return 0;
 	case CHANGE_RENAME:
-		c->out.trusted = true;
-		change_name_moved(c);
+		moved(c, a);
 		return 0;
 	case CHANGE_WRITE:
 		c->out.written = (size_t)a->bytes;
@@ -224,6 +234,8 @@ static int finish(struct change *c, const struct mutation_answer *a)
 			coherence_post(o, c->node);
 		return 0;
 	case CHANGE_SETATTR:
+		if (c->to_set & FUSE_SET_ATTR_MODE)
+			fds_mode(o->fds, c->node, c->attr.st_mode);
 		return lookup_stat_node(o, c->node, &c->out.ls);
 	default:
 		return 0;
@@ -263,6 +275,8 @@ void foreign_submit(struct change *c)
 		return;
 	}
 	again_begin_foreign(c);
+	if (c->kind != CHANGE_UNLINK && c->kind != CHANGE_RMDIR)
+		fds_settle(c->o->fds, false); /* else the gateway may find no room */
 	if (c->kind == CHANGE_UNLINK || c->kind == CHANGE_RMDIR || c->kind == CHANGE_RENAME)
 		change_keep_reachable(c->o, c->node, c->name);
 	if (c->kind == CHANGE_RENAME)

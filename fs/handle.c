@@ -2,17 +2,10 @@
 #include "fs/change.h"
 #include "fs/lookup.h"
 
-/*
- * The kernel says so only until it was told once that we know no OPEN: then nobody hears of a close any more, and
- * fdcache.h says what becomes of descriptors.
- */
+/* The kernel says so only until it was told once that we know no OPEN: so nothing may depend on it. */
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct overlay *o = overlay_of(req);
-	struct node *n = ino & CONTROL_BIT ? NULL : node_get(o->nodes, ino);
-	if (n)
-		fds_close_write(o->fds, n);
-	fuse_reply_err(req, 0); /* the last: the kernel may forget the node then */
+	fuse_reply_err(req, 0);
 }
 
 void change_keep_for_openers(struct change *c)

@@ -163,77 +163,82 @@ static bool has_two_names(struct overlay *o, const struct node *n)
 	return node_name_nth(o->nodes, n, 1, &parent, name);
 }
 
-/* What is called so, marked as being changed, for its ctime is about to move; NULL: nothing that we know of. */
-static struct node *begin_moving(struct overlay *o, struct node *dir, const char *name)
-{
-	struct node *n = node_name_find(o->nodes, dir, name, NULL);
-	if (n)
-		n->changing++;
-	return n;
-}
+/* Something whose ctime is about to move, for its names change. */
+struct moving {
+	struct node *n; /* held, and marked as being changed; NULL: nothing that we know of */
+	struct lookup_stat before;
+	const struct lookup_stat *known; /* before, or NULL */
+};
 
-static void end_moving(struct overlay *o, struct node *n)
+/* always: also what has no other name. */
+static void begin_moving(struct overlay *o, struct node *dir, const char *name, bool always,
+			 struct moving *m)
 {
-	if (!n)
+	m->known = NULL;
+	m->n = node_name_find(o->nodes, dir, name, NULL);
+	if (!m->n)
 		return;
-	change_unmark(o, n);
-	lookup_forget(o, node_id(n), 1);
+	m->n->changing++;
+	if ((always || has_two_names(o, m->n)) && lookup_stat_node(o, m->n, &m->before) == 0)
+		m->known = &m->before;
 }
 
-/* Whether it was seen in its present version, which is *ls. */
-static bool seen_version(struct overlay *o, struct node *n, struct lookup_stat *ls)
+static void end_moving(struct overlay *o, const struct moving *m)
 {
-	return n && lookup_stat_node(o, n, ls) == 0 && ls->stamp == n->stamp;
+	if (!m->n)
+		return;
+	change_unmark(o, m->n);
+	lookup_forget(o, node_id(m->n), 1);
 }
 
 static int apply_remove(struct change *c, int dir)
 {
-	struct lookup_stat before;
-	change_keep_reachable(c->o, c->node, c->name);
-	struct node *n = begin_moving(c->o, c->node, c->name);
-	const bool seen = n && has_two_names(c->o, n) && seen_version(c->o, n, &before);
+	struct moving m;
 	int rc = 0;
+	change_keep_reachable(c->o, c->node, c->name);
+	begin_moving(c->o, c->node, c->name, false, &m);
 	if (unlinkat(dir, c->name, c->kind == CHANGE_RMDIR ? AT_REMOVEDIR : 0) < 0)
 		rc = -errno;
 	else
-		change_name_removed(c->o, c->node, c->name, seen ? &before : NULL);
-	end_moving(c->o, n);
+		change_name_removed(c->o, c->node, c->name, m.known);
+	end_moving(c->o, &m);
 	return rc;
 }
 
 static int apply_rename(struct change *c, int dir)
 {
 	struct fd_hold to;
-	struct lookup_stat before;
+	struct moving m, m2 = {.n = NULL, .known = NULL};
 	int rc = fds_path(c->o->fds, c->node2, &to);
 	if (rc < 0)
 		return rc;
 	change_keep_reachable(c->o, c->node2, c->name2);
-	struct node *n = begin_moving(c->o, c->node, c->name);
-	c->out.trusted = seen_version(c->o, n, &before);
+	begin_moving(c->o, c->node, c->name, true, &m);
+	if (c->flags & RENAME_EXCHANGE)
+		begin_moving(c->o, c->node2, c->name2, true, &m2);
 	if (renameat2(dir, c->name, to.fd, c->name2, (unsigned)c->flags) < 0)
 		rc = -errno;
 	fds_put(c->o->fds, &to);
 	if (rc == 0)
-		change_name_moved(c);
-	end_moving(c->o, n);
+		change_name_moved(c, m.known, m2.known);
+	end_moving(c->o, &m);
+	end_moving(c->o, &m2);
 	return rc;
 }
 
 static int apply_link(struct change *c, int fd)
 {
 	struct fd_hold dir;
-	struct lookup_stat ls;
+	struct lookup_stat before, ls;
 	int rc = fds_path(c->o->fds, c->node2, &dir);
 	if (rc < 0)
 		return rc;
-	if (lookup_statx(fd, "", &ls) == 0)
-		change_begin_content(c, c->node, ls.stamp);
+	const bool known = lookup_statx(fd, "", &before) == 0;
 	if (linkat(AT_FDCWD, proc_path(fd).text, dir.fd, c->name2, AT_SYMLINK_FOLLOW) < 0)
 		rc = -errno;
 	fds_put(c->o->fds, &dir);
-	if (rc == 0 && lookup_statx(fd, "", &ls) == 0)
-		change_end_content(c, c->node, ls.stamp);
+	if (rc == 0 && known && lookup_statx(fd, "", &ls) == 0)
+		change_names_changed(c->node, &before, &ls);
 	return rc < 0 ? rc : change_entry(c, c->node2, c->name2);
 }
 
@@ -254,6 +259,12 @@ static void note_end(struct change *c, int fd, off_t size)
 		c->intent->size = size;
 }
 
+/* What was removed just now may still have its room (fds_settle()). */
+static bool is_full(int rc)
+{
+	return rc == -ENOSPC || rc == -EDQUOT;
+}
+
 static int write_all(struct change *c, int fd)
 {
 	struct iovec iov = {.iov_base = (char *)(uintptr_t)c->data + c->out.written,
@@ -264,6 +275,8 @@ static int write_all(struct change *c, int fd)
 		ssize_t n = pwritev2(fd, &part, 1, c->off + (off_t)c->out.written,
 				     c->flags & O_APPEND ? RWF_APPEND : 0);
 		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && is_full(-errno) && fds_settle(c->o->fds, true))
 			continue;
 		if (n < 0)
 			return c->out.written ? 0 : -errno;
@@ -332,7 +345,10 @@ static int set_times(struct change *c, int fd)
 static int set_mode(struct change *c, int fd)
 {
 	change_keep_for_openers(c);
-	return chmod(proc_path(fd).text, c->attr.st_mode & 07777) < 0 ? -errno : 0;
+	if (chmod(proc_path(fd).text, c->attr.st_mode & 07777) < 0)
+		return -errno;
+	fds_mode(c->o->fds, c->node, c->attr.st_mode);
+	return 0;
 }
 
 static int set_owner(struct change *c, int fd)
@@ -493,6 +509,8 @@ int home_apply(struct change *c)
 		return rc;
 	again_begin_home(c);
 	rc = apply(c);
+	if (is_full(rc) && fds_settle(c->o->fds, true))
+		rc = apply(c);
 	if (rc == 0)
 		again_done(c);
 	return rc;

@@ -341,6 +341,7 @@ void op_statfs(fuse_req_t req, fuse_ino_t ino)
 	struct fd_hold h;
 	struct node *n = ino & CONTROL_BIT || ino == FUSE_ROOT_ID ? NULL : node_get(o->nodes, ino);
 	int rc = 0;
+	fds_settle(o->fds, false); /* what was removed is free */
 	if (!n) {
 		rc = statvfs(o->config->base, &sv) < 0 ? -errno : 0;
 	} else {

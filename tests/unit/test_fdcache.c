@@ -331,7 +331,7 @@ static void write_descriptors_expire_and_wake_once(void **state)
 	assert_int_equal(w->woken, 2);
 }
 
-static void a_given_write_descriptor_is_used_and_closed_on_release(void **state)
+static void a_given_write_descriptor_is_used_and_expires(void **state)
 {
 	struct world *w = *state;
 	struct node *n = file(w, "f");
@@ -341,10 +341,10 @@ static void a_given_write_descriptor_is_used_and_closed_on_release(void **state)
 	fds_give_write(w->fds, n, fd, 0644, false);
 	assert_int_equal(fds_open(w->fds, n, FD_WRITE, &h), 0);
 	assert_int_equal(h.fd, fd);
-	fds_close_write(w->fds, n); /* in use: stays */
+	fds_expire(w->fds, UINT64_MAX); /* in use: stays */
 	assert_true(fds_written(w->fds, n, 0));
 	fds_put(w->fds, &h);
-	fds_close_write(w->fds, n);
+	fds_expire(w->fds, UINT64_MAX);
 	assert_false(fds_written(w->fds, n, 0));
 	assert_int_equal(open_fds(), before);
 }
@@ -365,7 +365,6 @@ static void what_made_a_read_only_file_is_kept_until_it_goes(void **state)
 	fds_on_write(w->fds, wake, w);
 	int fd = give(w, n, "f", 0444);
 	assert_int_equal(w->woken, 0); /* nothing is to expire */
-	fds_close_write(w->fds, n);
 	assert_int_equal(fds_expire(w->fds, UINT64_MAX), 0);
 	assert_true(fds_written(w->fds, n, 0));
 	assert_int_equal(fds_open(w->fds, n, FD_WRITE, &h), 0);
@@ -390,11 +389,54 @@ static void what_made_a_program_is_kept_for_a_second(void **state)
 	uint64_t now = clock_coarse_ms();
 	give(w, n, "f", 0555);
 	assert_int_equal(w->woken, 1);
-	fds_close_write(w->fds, n);
 	assert_int_equal(fds_expire(w->fds, now + 900), 1);
 	assert_true(fds_written(w->fds, n, 0));
 	assert_int_equal(fds_expire(w->fds, now + 2000), 0);
 	assert_false(fds_written(w->fds, n, 0));
+}
+
+static void a_mode_says_how_long_it_is_kept(void **state)
+{
+	struct world *w = *state;
+	struct node *n = file(w, "f");
+	fds_on_write(w->fds, wake, w);
+	uint64_t now = clock_coarse_ms();
+	give(w, n, "f", 0444);
+	assert_int_equal(fds_expire(w->fds, now + 9000), 0);
+	fds_mode(w->fds, n, 0555); /* a program from here on */
+	assert_int_equal(w->woken, 1);
+	fds_mode(w->fds, n, 0444); /* or not */
+	assert_int_equal(fds_expire(w->fds, now + 9000), 0);
+	assert_true(fds_written(w->fds, n, 0));
+	fds_mode(w->fds, n, 0755);
+	assert_int_equal(fds_expire(w->fds, now + 9000), 0);
+	assert_false(fds_written(w->fds, n, 0));
+}
+
+static void what_is_kept_is_trusted_again(void **state)
+{
+	struct world *w = *state;
+	struct node *n = file(w, "f");
+	give(w, n, "f", 0444);
+	n->flags |= NODE_CONTENDED;
+	assert_int_equal(fds_expire(w->fds, 0), 1); /* used since: look again */
+	assert_true(n->flags & NODE_CONTENDED);
+	assert_int_equal(fds_expire(w->fds, UINT64_MAX), 0);
+	assert_false(n->flags & NODE_CONTENDED);
+	assert_true(fds_written(w->fds, n, 0));
+}
+
+static void what_was_removed_is_freed_when_somebody_asks(void **state)
+{
+	struct world *w = *state;
+	struct node *n = file(w, "f");
+	unsigned before = open_fds();
+	reads(w, n, "f");
+	atomic_fetch_or(&n->flags, NODE_UNLINKED);
+	fds_drop(w->fds, n);
+	assert_true(fds_settle(w->fds, true));
+	assert_int_equal(open_fds(), before);
+	assert_false(fds_settle(w->fds, true));
 }
 
 static void of_too_many_those_used_last_are_kept(void **state)
@@ -481,11 +523,14 @@ int main(void)
 		world_test(a_pinned_file_can_be_written_after_its_mode_forbids_it),
 		world_test(pins_leave_half_of_the_pool_to_the_others),
 		world_test(write_descriptors_expire_and_wake_once),
-		world_test(a_given_write_descriptor_is_used_and_closed_on_release),
+		world_test(a_given_write_descriptor_is_used_and_expires),
 		world_test(more_in_use_than_the_pool_holds_still_works),
 		world_test(dropping_a_node_closes_what_it_has),
 		world_test(what_made_a_read_only_file_is_kept_until_it_goes),
 		world_test(what_made_a_program_is_kept_for_a_second),
+		world_test(a_mode_says_how_long_it_is_kept),
+		world_test(what_is_kept_is_trusted_again),
+		world_test(what_was_removed_is_freed_when_somebody_asks),
 		world_test(of_too_many_those_used_last_are_kept),
 		world_test(a_file_without_a_name_is_closed_elsewhere),
 	};

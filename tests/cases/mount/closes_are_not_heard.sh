@@ -76,4 +76,27 @@ for side in a b; do
 	wait_until "\$R/$side/program 2>/dev/null" 60
 	check in_repo a "../$side/program"
 done
+# What becomes a program later, or is none any more.
+for side in a b; do
+	check in_repo a perl -MFcntl -e '
+		my ($dir) = @ARGV;
+		open(my $from, "<", "/bin/true") or die;
+		local $/;
+		my $all = <$from>;
+		for my $name ("made", "removed") {
+			sysopen(my $f, "$dir/$name", O_RDWR | O_CREAT | O_EXCL, 0444) or die "open: $!";
+			syswrite($f, $all) == length $all or die "write: $!";
+		}
+		sysopen(my $late, "$dir/late", O_RDWR | O_CREAT | O_EXCL, 0555) or die "open: $!";
+		chmod(0444, "$dir/late") or die "chmod: $!";
+		select(undef, undef, undef, 3);
+		syswrite($late, "x") == 1 or die "a write of its maker, 3 s later: $!";
+		chmod(0555, "$dir/made") or die "chmod: $!";
+	' "../$side"
+	wait_until "\$R/$side/made 2>/dev/null" 60
+	rm "$R/$side/removed"
+	pid=$server
+	[ "$side" = a ] || pid=$backend
+	wait_until "! find /proc/$pid/fd -lname '$R/$side/removed (deleted)' 2>/dev/null | grep -q ." 60
+done
 stop_mount

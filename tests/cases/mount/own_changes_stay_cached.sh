@@ -21,8 +21,24 @@ check in_repo a perl -MFcntl -e '
 	}
 '
 sleep 0.3
-# The first look after all that asks for attributes; READ would say that something was thrown away.
-got=$(requests_of in_repo a sh -c 'cat index object* >/dev/null')
-case " $got" in *' READ='*) die "what was read again: $got" ;; esac
 eq "$(fuse_requests | jq '.FSYNC // 0')" 0 'what was thrown away'
+# The descriptor of what was replaced is closed while its successor is being written.
+check in_repo a perl -MFcntl -e '
+	for my $i (1 .. 3) {
+		sysopen(my $old, "lock", O_RDWR | O_CREAT | O_EXCL, 0644) or die "lock: $!";
+		rename("lock", "replaced") or die "rename: $!";
+		sysopen(my $new, "lock", O_RDWR | O_CREAT | O_EXCL, 0644) or die "lock: $!";
+		rename("lock", "replaced") or die "rename: $!";
+		syswrite($old, "old") == 3 or die "write: $!";
+		for (1 .. 25) {
+			sysseek($new, 0, 0);
+			syswrite($new, "x" x 4096) == 4096 or die "write: $!";
+			select(undef, undef, undef, 0.004);
+		}
+	}
+'
+sleep 0.3
+# The first look after all that asks for attributes; READ would say that something was thrown away.
+got=$(requests_of in_repo a sh -c 'cat index replaced object* >/dev/null')
+case " $got" in *' READ='*) die "what was read again: $got" ;; esac
 stop_mount
