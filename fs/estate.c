@@ -163,10 +163,14 @@ void estate_sweep(struct estate *es, int *fds, size_t n)
 
 void estate_note_session(struct estate *es, uint32_t number, const char *home, const char *session)
 {
-	if (!es || number == 0 || number >= ESTATE_SESSIONS || es->sessions[number].used)
+	uint32_t was = SESSION_FREE; /* several workers may have its first change in hand */
+	if (!es || number == 0 || number >= ESTATE_SESSIONS)
 		return;
 	struct estate_session *s = &es->sessions[number];
+	if (s->state != SESSION_FREE ||
+	    !atomic_compare_exchange_strong(&s->state, &was, SESSION_WRITING))
+		return;
 	snprintf(s->home, sizeof(s->home), "%s", home);
 	snprintf(s->session, sizeof(s->session), "%s", session);
-	s->used = 1;
+	s->state = SESSION_NOTED;
 }

@@ -75,9 +75,10 @@ struct estate_repo {
 	_Atomic uint32_t state; /* 0: none, 1: shown, 2: gone */
 };
 
+enum { SESSION_FREE, SESSION_NOTED, SESSION_WRITING };
 struct estate_session {
 	char home[ESTATE_ID], session[ESTATE_ID];
-	_Atomic uint32_t used;
+	_Atomic uint32_t state; /* home and session are valid when SESSION_NOTED */
 };
 
 /* Something heard of a change outside, or to be told to the kernel; news.h. */
@@ -108,6 +109,8 @@ struct estate {
 	_Atomic uint32_t init_len;
 	_Alignas(8) char init[ESTATE_INIT_MAX]; /* the kernel's INIT, which it never says again */
 	_Atomic uint64_t requests[ESTATE_OPCODES];
+	/* What the kernel was told to forget. */
+	_Atomic uint64_t names_dropped, files_dropped;
 	struct estate_fd kept[ESTATE_KEPT];
 	struct intent intents[ESTATE_INTENTS];
 	_Atomic uint32_t news_end;  /* the first place in news that was never used */
@@ -140,5 +143,5 @@ void estate_drop(struct estate *es, int at);
 /* Closes every descriptor that is not recorded and not in fds (n of them; sorted by this). */
 void estate_sweep(struct estate *es, int *fds, size_t n);
 
-/* Says what the session number is, for estate_session(). */
+/* Says what the session number is; only the first to say it is heard. Any thread. */
 void estate_note_session(struct estate *es, uint32_t number, const char *home, const char *session);

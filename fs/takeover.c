@@ -63,14 +63,14 @@ int takeover_sessions(struct overlay *o)
 	if (!r || !copy)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < ESTATE_SESSIONS; i++)
-		if (old[i].used)
+		if (old[i].state == SESSION_NOTED)
 			r->now[i] = router_session(o->router, old[i].home, old[i].session);
 	memcpy(copy, old, sizeof(o->estate->sessions));
 	nodes_taken(o->nodes, renumber_session, r);
 	for (uint32_t i = 0; i < ESTATE_SESSIONS; i++)
-		old[i].used = 0;
+		old[i].state = SESSION_FREE;
 	for (uint32_t i = 0; i < ESTATE_SESSIONS; i++)
-		if (copy[i].used)
+		if (copy[i].state == SESSION_NOTED)
 			estate_note_session(o->estate, r->now[i], copy[i].home, copy[i].session);
 	return 0;
 }

@@ -1,6 +1,8 @@
 /* What a server leaves to its successor. */
 #include "tests/unit/unit.h"
 
+#include <pthread.h>
+
 #include "fs/estate.h"
 #include "fs/news.h"
 
@@ -104,6 +106,33 @@ static void more_news_than_there_is_room_for_means_all(void **state)
 	assert_true(es->news_all); /* until somebody has looked at all */
 }
 
+static void *note_all(void *estate)
+{
+	for (uint32_t i = 1; i < ESTATE_SESSIONS; i++)
+		estate_note_session(estate, i, "r-home", "ses_1");
+	return NULL;
+}
+
+/* Its first changes may be in hand at the same time (ThreadSanitizer says so where that is one too many). */
+static void a_session_is_noted_by_one(void **state)
+{
+	struct estate *es = new_estate();
+	pthread_t threads[2];
+
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, note_all, es), 0);
+	for (int i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(es->sessions[0].state, SESSION_FREE);
+	for (uint32_t i = 1; i < ESTATE_SESSIONS; i++) {
+		assert_int_equal(es->sessions[i].state, SESSION_NOTED);
+		assert_string_equal(es->sessions[i].home, "r-home");
+		assert_string_equal(es->sessions[i].session, "ses_1");
+	}
+	estate_note_session(es, 1, "r-other", "");
+	assert_string_equal(es->sessions[1].home, "r-home");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -111,6 +140,7 @@ int main(void)
 		cmocka_unit_test(a_change_that_nobody_asked_for_again_is_forgotten),
 		cmocka_unit_test(news_that_was_not_done_is_done_again),
 		cmocka_unit_test(more_news_than_there_is_room_for_means_all),
+		cmocka_unit_test(a_session_is_noted_by_one),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
