@@ -12,6 +12,7 @@
 #include "fs/again.h"
 #include "fs/coherence.h"
 #include "fs/estate.h"
+#include "fs/invalidate.h"
 #include "fs/repos.h"
 #include "manager/base/cleanup.h"
 #include "manager/base/log.h"
@@ -82,8 +83,11 @@ void change_begin_content(struct change *c, struct node *n, uint64_t now)
 {
 	uint32_t doubtful = NODE_CONTENDED | NODE_DROPPED;
 	c->out.trusted = now == n->stamp && !(n->flags & doubtful);
-	if (n->flags & NODE_DROPPED)
+	/* A mapping's page cannot be dropped before it is written. */
+	if (n->flags & NODE_DROPPED && !c->writepage) {
+		c->out.dropped = true;
 		atomic_fetch_and(&n->flags, ~(uint32_t)NODE_DROPPED);
+	}
 }
 
 void change_end_content(struct change *c, struct node *n, uint64_t now)
@@ -269,6 +273,16 @@ static void note_session(struct change *c)
 	c->node->session = c->pass.session;
 }
 
+/*
+ * The kernel had the bytes in its cache before it sent the WRITE. If they were dropped there meanwhile, and a READ
+ * overtook it, the old ones are there now.
+ */
+static bool was_overtaken(const struct change *c)
+{
+	return c->kind == CHANGE_WRITE && !c->writepage &&
+	       (c->out.dropped || c->node->flags & NODE_DROPPED);
+}
+
 void change_finish(struct change *c, int rc)
 {
 	const bool waiting = c->waiting; /* a copy of its own, freed in here */
@@ -282,6 +296,8 @@ void change_finish(struct change *c, int rc)
 		tell_router(c, rc);
 	if (c->waiting)
 		count_waiting(c, -1);
+	if (was_overtaken(c))
+		invalidate_before_reply(c->o, node_id(c->node));
 	change_unmark(c->o, c->node);
 	change_unmark(c->o, c->node2);
 	if (!waiting) {

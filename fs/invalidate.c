@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,7 +46,10 @@ struct invalidate {
 	bool stop;
 };
 
-enum { IDLE_MS = 1000 };
+enum {
+	IDLE_MS = 1000,
+	DROP_MS = 5, /* how long the answer to a WRITE waits */
+};
 
 int invalidate_new(struct overlay *o, struct invalidate **out)
 {
@@ -111,6 +115,73 @@ void invalidate_now(struct overlay *o, fuse_ino_t ino)
 	fuse_lowlevel_notify_inval_inode(o->se, ino, 0, 0);
 }
 
+struct dropping {
+	struct overlay *o;
+	fuse_ino_t ino;
+	sem_t done;
+	_Atomic int users; /* the last one frees it */
+};
+
+static void dropping_put(struct dropping *d)
+{
+	if (--d->users)
+		return;
+	sem_destroy(&d->done);
+	free(d);
+}
+
+static void *drop_now(void *arg)
+{
+	struct dropping *d = arg;
+	struct invalidate *v = d->o->invalidate;
+	invalidate_now(d->o, d->ino);
+	sem_post(&d->done);
+	dropping_put(d);
+	LOCK_SCOPE(&v->lock);
+	v->threads--;
+	pthread_cond_signal(&v->ended);
+	return NULL;
+}
+
+static bool start_detached(void *(*run)(void *), void *arg)
+{
+	pthread_t thread;
+	pthread_attr_t attr;
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	bool started = pthread_create(&thread, &attr, run, arg) == 0;
+	pthread_attr_destroy(&attr);
+	if (!started)
+		log_error("event=invalidate error=\"no thread: %m\"");
+	return started;
+}
+
+void invalidate_before_reply(struct overlay *o, fuse_ino_t ino)
+{
+	struct invalidate *v = o->invalidate;
+	struct timespec until;
+	struct dropping *d = malloc(sizeof(*d));
+	if (!d)
+		return; /* the event of the WRITE has it dropped a moment later */
+	*d = (struct dropping){.o = o, .ino = ino, .users = 2};
+	sem_init(&d->done, 0, 0);
+	pthread_mutex_lock(&v->lock);
+	bool started = !v->stop && start_detached(drop_now, d);
+	v->threads += started;
+	pthread_mutex_unlock(&v->lock);
+	if (!started)
+		d->users = 1;
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += DROP_MS * 1000000;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000;
+	}
+	while (started && sem_clockwait(&d->done, CLOCK_MONOTONIC, &until) < 0 && errno == EINTR)
+		;
+	dropping_put(d);
+}
+
 /* With all writers out (invalidate.h). False: the file cannot be had by its name or may not be read. */
 static bool drop_in_peace(struct overlay *o, struct node *n)
 {
@@ -153,6 +224,7 @@ static void tell(struct overlay *o, const struct item *it)
 		return;
 	}
 	if (it->name[0]) {
+		o->estate->names_dropped++;
 		fuse_lowlevel_notify_inval_entry(o->se, it->ino, it->name, strlen(it->name));
 		if (it->ino == FUSE_ROOT_ID)
 			look_up_again(o, it->name);
@@ -160,6 +232,7 @@ static void tell(struct overlay *o, const struct item *it)
 	}
 	struct node *n = it->data ? node_hold(o->nodes, it->ino) : NULL;
 	if (n && n->flags & NODE_REG) {
+		o->estate->files_dropped++;
 		if (!it->written || !drop_in_peace(o, n))
 			drop_data(o, n);
 	} else {
@@ -233,15 +306,8 @@ static struct queue *queue_locked(struct invalidate *v, uint16_t repo, bool writ
 
 static void start_locked(struct invalidate *v, struct queue *q)
 {
-	pthread_t thread;
-	pthread_attr_t attr;
-	pthread_attr_init(&attr);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	q->running = pthread_create(&thread, &attr, work, q) == 0;
+	q->running = start_detached(work, q);
 	v->threads += q->running;
-	pthread_attr_destroy(&attr);
-	if (!q->running)
-		log_error("event=invalidate error=\"no thread: %m\"");
 }
 
 static void enqueue(struct overlay *o, uint16_t repo, struct item what, const char *name)
