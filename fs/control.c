@@ -99,7 +99,8 @@ static const struct {
 	{51, "TMPFILE"},      {52, "STATX"},     {53, "COPY_FILE_RANGE_64"},
 };
 
-/* {"transport": "dev" or "uring", "requests": {"LOOKUP": n, ...}, "nodes": n, "names": n, "node_bytes": n}: since the mount began. */
+/* {"transport": "dev" or "uring", "requests": {"LOOKUP": n, ...}, "dropped": {"names": n, "files": n}, "nodes": n, "names": n, "node_bytes": n}:
+ * since the mount began. */
 static int stats_json(struct overlay *o, cJSON **out)
 {
 	struct nodes_stats ns;
@@ -112,6 +113,9 @@ static int stats_json(struct overlay *o, cJSON **out)
 		if (n)
 			json_add_int(requests, opcodes[i].name, (int64_t)n);
 	}
+	cJSON *dropped = cJSON_AddObjectToObject(j, "dropped");
+	json_add_int(dropped, "names", (int64_t)o->estate->names_dropped);
+	json_add_int(dropped, "files", (int64_t)o->estate->files_dropped);
 	json_add_int(j, "nodes", (int64_t)ns.nodes);
 	json_add_int(j, "names", (int64_t)ns.names);
 	if (json_add_int(j, "node_bytes", (int64_t)ns.bytes) < 0) {

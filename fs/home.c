@@ -113,7 +113,7 @@ static int apply_tmpfile(struct change *c, int dir)
 	struct node_key key = {.dev = ls.st.st_dev,
 			       .ino = ls.st.st_ino,
 			       .born = ls.born,
-			       .flags = NODE_REG,
+			       .flags = NODE_REG | NODE_WRITTEN,
 			       .stamp = ls.stamp,
 			       .repo = c->node->repo};
 	if (rc == 0)

@@ -155,7 +155,7 @@ int lookup_intern(struct overlay *o, struct node *parent, const char *name,
 		.dev = ls->st.st_dev,
 		.ino = ls->st.st_ino,
 		.born = ls->born,
-		.flags = type,
+		.flags = type | (own && type == NODE_REG ? NODE_WRITTEN : 0u),
 		.stamp = ls->stamp,
 		.repo = parent->repo,
 	};

@@ -31,7 +31,7 @@ enum {
 	NODE_RECHECK = 32,   /* an invalidation met a write in flight: do it again after that */
 	NODE_DEAD = 64,      /* forgotten, not yet buried */
 	NODE_DOUBT = 128,    /* somebody outside wrote it at the same time as we did */
-	NODE_WRITTEN = 256,  /* its content was changed through the mount at some time */
+	NODE_WRITTEN = 256,  /* it was made or its content changed through the mount at some time */
 	NODE_DROPPED =
 		512, /* its cached data was invalidated: a write under way may have met that */
 	NODE_OUTSIDE =
