@@ -83,11 +83,8 @@ void change_begin_content(struct change *c, struct node *n, uint64_t now)
 {
 	uint32_t doubtful = NODE_CONTENDED | NODE_DROPPED;
 	c->out.trusted = now == n->stamp && !(n->flags & doubtful);
-	/* A mapping's page cannot be dropped before it is written. */
-	if (n->flags & NODE_DROPPED && !c->writepage) {
-		c->out.dropped = true;
+	if (n->flags & NODE_DROPPED)
 		atomic_fetch_and(&n->flags, ~(uint32_t)NODE_DROPPED);
-	}
 }
 
 void change_end_content(struct change *c, struct node *n, uint64_t now)
@@ -275,12 +272,14 @@ static void note_session(struct change *c)
 
 /*
  * The kernel had the bytes in its cache before it sent the WRITE. If they were dropped there meanwhile, and a READ
- * overtook it, the old ones are there now.
+ * overtook it, the old ones are there now. (Of a mapping no page is dropped before it was written.)
  */
-static bool was_overtaken(const struct change *c)
+static bool was_overtaken(const struct change *c, int rc)
 {
-	return c->kind == CHANGE_WRITE && !c->writepage &&
-	       (c->out.dropped || c->node->flags & NODE_DROPPED);
+	struct node *n = c->node;
+	if (c->kind != CHANGE_WRITE || c->writepage || rc < 0 || !(n->flags & NODE_BARE))
+		return false;
+	return atomic_fetch_and(&n->flags, ~(uint32_t)(NODE_BARE | NODE_REREAD)) & NODE_REREAD;
 }
 
 void change_finish(struct change *c, int rc)
@@ -296,8 +295,8 @@ void change_finish(struct change *c, int rc)
 		tell_router(c, rc);
 	if (c->waiting)
 		count_waiting(c, -1);
-	if (was_overtaken(c))
-		invalidate_before_reply(c->o, node_id(c->node));
+	if (was_overtaken(c, rc))
+		invalidate_before_reply(c->o, node_id(c->node), c->off, c->out.written);
 	change_unmark(c->o, c->node);
 	change_unmark(c->o, c->node2);
 	if (!waiting) {

@@ -76,7 +76,6 @@ struct change {
 		struct fuse_entry_param e; /* create and its like */
 		size_t written;
 		bool trusted; /* nothing from outside came between (change_begin_content()) */
-		bool dropped; /* cached data was dropped before it came, maybe under a writer */
 	} out;
 
 	/* Only of a copy that waits: */

@@ -269,11 +269,12 @@ static bool was_own_removal(struct coherence *c, const struct node *parent, cons
 
 /*
  * Where ctime moves in steps of some milliseconds (before Linux 6.13, and on some file systems still), two
- * changes may carry the same one. For a file that nobody writes here another look at it costs little.
+ * changes may carry the same one. For a file that is not written here alone another look at it costs little.
  */
 static bool may_be_another(const struct node *n, const struct lookup_stat *ls)
 {
-	return !(n->flags & NODE_WRITTEN) && ls->st.st_ctim.tv_sec + 1 >= clock_wall_ms() / 1000;
+	return (n->flags & (NODE_WRITTEN | NODE_OUTSIDE)) != NODE_WRITTEN &&
+	       ls->st.st_ctim.tv_sec + 1 >= clock_wall_ms() / 1000;
 }
 
 /* A write descriptor that was not used since then is closed. */

@@ -99,8 +99,8 @@ static const struct {
 	{51, "TMPFILE"},      {52, "STATX"},     {53, "COPY_FILE_RANGE_64"},
 };
 
-/* {"transport": "dev" or "uring", "requests": {"LOOKUP": n, ...}, "dropped": {"names": n, "files": n}, "nodes": n, "names": n, "node_bytes": n}:
- * since the mount began. */
+/* {"transport": "dev" or "uring", "requests": {"LOOKUP": n, ...}, "dropped": {"names": n, "files": n},
+ * "nodes": n, "names": n, "node_bytes": n}: since the mount began. */
 static int stats_json(struct overlay *o, cJSON **out)
 {
 	struct nodes_stats ns;

@@ -19,7 +19,7 @@
 
 /* To be raised with every change of this file or of the records in node.h and node_table.h: then another
  * program does not take over, but leaves that to the one that made it. */
-enum { ESTATE_VERSION = 4 };
+enum { ESTATE_VERSION = 5 };
 
 enum {
 	ESTATE_KEPT = 8192,

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "fs/change.h"
 #include "fs/coherence.h"
@@ -48,7 +49,8 @@ struct invalidate {
 
 enum {
 	IDLE_MS = 1000,
-	DROP_MS = 5, /* how long the answer to a WRITE waits */
+	DROP_MS = 1000, /* how long the answer to a WRITE waits */
+	PAGE_MS = 10,   /* the same where its last page may be locked */
 };
 
 int invalidate_new(struct overlay *o, struct invalidate **out)
@@ -118,6 +120,7 @@ void invalidate_now(struct overlay *o, fuse_ino_t ino)
 struct dropping {
 	struct overlay *o;
 	fuse_ino_t ino;
+	off_t off, length;
 	sem_t done;
 	_Atomic int users; /* the last one frees it */
 };
@@ -134,7 +137,9 @@ static void *drop_now(void *arg)
 {
 	struct dropping *d = arg;
 	struct invalidate *v = d->o->invalidate;
-	invalidate_now(d->o, d->ino);
+	processor_free();
+	fuse_lowlevel_notify_inval_inode(d->o->se, d->ino, d->off, d->length);
+	d->o->estate->files_dropped++;
 	sem_post(&d->done);
 	dropping_put(d);
 	LOCK_SCOPE(&v->lock);
@@ -156,29 +161,40 @@ static bool start_detached(void *(*run)(void *), void *arg)
 	return started;
 }
 
-void invalidate_before_reply(struct overlay *o, fuse_ino_t ino)
+static void wait_for(sem_t *done, long ms)
+{
+	struct timespec until;
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += ms / 1000;
+	until.tv_nsec += ms % 1000 * 1000000;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000;
+	}
+	while (sem_clockwait(done, CLOCK_MONOTONIC, &until) < 0 && errno == EINTR)
+		;
+}
+
+void invalidate_before_reply(struct overlay *o, fuse_ino_t ino, off_t off, size_t size)
 {
 	struct invalidate *v = o->invalidate;
-	struct timespec until;
+	const off_t page = sysconf(_SC_PAGESIZE), end = off + (off_t)size;
 	struct dropping *d = malloc(sizeof(*d));
-	if (!d)
-		return; /* the event of the WRITE has it dropped a moment later */
-	*d = (struct dropping){.o = o, .ino = ino, .users = 2};
+	if (!d || size == 0) {
+		free(d); /* the event of the WRITE has it dropped a moment later */
+		return;
+	}
+	*d = (struct dropping){.o = o, .ino = ino, .off = off, .length = (off_t)size, .users = 2};
 	sem_init(&d->done, 0, 0);
 	pthread_mutex_lock(&v->lock);
 	bool started = !v->stop && start_detached(drop_now, d);
 	v->threads += started;
 	pthread_mutex_unlock(&v->lock);
-	if (!started)
+	if (started)
+		wait_for(&d->done,
+			 end % page || (off % page && size < (size_t)page) ? PAGE_MS : DROP_MS);
+	else
 		d->users = 1;
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += DROP_MS * 1000000;
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000;
-	}
-	while (started && sem_clockwait(&d->done, CLOCK_MONOTONIC, &until) < 0 && errno == EINTR)
-		;
 	dropping_put(d);
 }
 
@@ -199,8 +215,10 @@ static bool drop_in_peace(struct overlay *o, struct node *n)
 static void drop_data(struct overlay *o, struct node *n)
 {
 	bool met = n->changing;
-	atomic_fetch_or(&n->flags, NODE_DROPPED | (met ? NODE_RECHECK : 0));
+	atomic_fetch_and(&n->flags, ~(uint32_t)NODE_REREAD);
+	atomic_fetch_or(&n->flags, NODE_DROPPED | NODE_BARE | (met ? NODE_RECHECK : 0));
 	fuse_lowlevel_notify_inval_inode(o->se, node_id(n), 0, 0);
+	atomic_fetch_or(&n->flags, NODE_DROPPED | NODE_BARE); /* a WRITE may have ended before it */
 	if (!met && !n->changing)
 		return;
 	atomic_fetch_or(&n->flags, NODE_RECHECK);
@@ -224,17 +242,17 @@ static void tell(struct overlay *o, const struct item *it)
 		return;
 	}
 	if (it->name[0]) {
-		o->estate->names_dropped++;
 		fuse_lowlevel_notify_inval_entry(o->se, it->ino, it->name, strlen(it->name));
+		o->estate->names_dropped++;
 		if (it->ino == FUSE_ROOT_ID)
 			look_up_again(o, it->name);
 		return;
 	}
 	struct node *n = it->data ? node_hold(o->nodes, it->ino) : NULL;
 	if (n && n->flags & NODE_REG) {
-		o->estate->files_dropped++;
 		if (!it->written || !drop_in_peace(o, n))
 			drop_data(o, n);
+		o->estate->files_dropped++;
 	} else {
 		fuse_lowlevel_notify_inval_inode(o->se, it->ino, it->data ? 0 : -1, 0);
 	}

@@ -8,7 +8,8 @@
  * could overtake the WRITE and bring the old bytes back for good. So the second queue's thread has
  * the toucher call fdatasync() on the file in the mount, for which the kernel takes the lock that writers hold,
  * and the FSYNC that comes of it is answered after the data was dropped (invalidate_now()). Nobody tells us who is
- * about to write a file for the first time: there the answer to the WRITE waits until the data was dropped again.
+ * about to write a file for the first time: there, when a READ came after the drop, the answer to the WRITE waits until
+ * the data was dropped again.
  */
 #pragma once
 #include "fs/overlay.h"
@@ -28,10 +29,10 @@ void invalidate_expire(struct overlay *o, uint16_t repo, fuse_ino_t parent, cons
 void invalidate_now(struct overlay *o, fuse_ino_t ino);
 
 /*
- * Before the answer to a WRITE, on any thread: drops the data again. The writer may have a page locked, one that the
- * kernel reads anew after the answer: so this does not wait for longer than some milliseconds.
+ * Before the answer to a WRITE of size bytes at off, on any thread: drops them again. Of its last page, if that is not
+ * whole, the writer may hold the lock (the kernel reads it anew after the answer): so this does not wait long for one.
  */
-void invalidate_before_reply(struct overlay *o, fuse_ino_t ino);
+void invalidate_before_reply(struct overlay *o, fuse_ino_t ino, off_t off, size_t size);
 
 /* data: attributes and all cached content (of a directory: its cached listing), else attributes only. */
 void invalidate_inode(struct overlay *o, uint16_t repo, fuse_ino_t ino, bool data);

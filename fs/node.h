@@ -34,6 +34,9 @@ enum {
 	NODE_WRITTEN = 256,  /* it was made or its content changed through the mount at some time */
 	NODE_DROPPED =
 		512, /* its cached data was invalidated: a write under way may have met that */
+	NODE_BARE =
+		4096, /* its cached data was dropped since the last write(2), maybe under a writer */
+	NODE_REREAD = 8192, /* and a READ came after that */
 	NODE_OUTSIDE =
 		2048, /* was changed outside at some time: stamp may say what the kernel was not told yet */
 	NODE_REPLACED = 1024, /* its file is gone and another has its number: out of the hash */

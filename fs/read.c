@@ -71,6 +71,8 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
 		reply_err(req, rc);
 		return;
 	}
+	if ((n->flags & (NODE_BARE | NODE_REREAD)) == NODE_BARE)
+		atomic_fetch_or(&n->flags, NODE_REREAD); /* before we look */
 	size_t got = 0;
 	while (got < size) {
 		ssize_t r = pread(h.fd, buf + got, size - got, off + (off_t)got);

@@ -28,7 +28,7 @@ struct outsider {
 	int faults; /* userfaultfd */
 	const char *mounted, *real;
 	char *missing; /* the page that the writer waits for */
-	bool waited, seen, overtaken;
+	bool filled, seen, overtaken;
 };
 
 static int open_or_end(const char *path, int flags)
@@ -51,6 +51,7 @@ static char byte_at(int fd, off_t at)
 static void change_outside(struct outsider *s)
 {
 	int in = open_or_end(s->mounted, O_RDONLY), out = open_or_end(s->real, O_WRONLY);
+	s->filled = byte_at(in, 0) == 'w';
 	if (pwrite(out, "o", 1, 2 * PAGE - 1) != 1)
 		err(2, "%s", s->real);
 	for (int i = 0; i < LIMIT_MS && !s->seen; i++) {
@@ -69,8 +70,7 @@ static void *outside(void *arg)
 	struct uffd_msg m;
 	static char page[PAGE];
 	memset(page, 'w', PAGE);
-	s->waited = poll(&p, 1, LIMIT_MS) == 1 && read(s->faults, &m, sizeof(m)) == sizeof(m);
-	if (s->waited)
+	if (poll(&p, 1, LIMIT_MS) == 1 && read(s->faults, &m, sizeof(m)) == sizeof(m))
 		change_outside(s);
 	struct uffdio_copy copy = {
 		.dst = (uintptr_t)s->missing, .src = (uintptr_t)page, .len = PAGE};
@@ -114,9 +114,9 @@ int main(int argc, char **argv)
 		err(2, "pwrite");
 	char got = byte_at(fd, 0);
 	pthread_join(thread, NULL);
-	printf("waited %d, change outside seen %d, a READ overtook it %d, read back '%c'\n",
-	       s.waited, s.seen, s.overtaken, got);
-	if (!s.waited || !s.seen || !s.overtaken)
+	printf("filled %d, change outside seen %d, a READ overtook it %d, read back '%c'\n",
+	       s.filled, s.seen, s.overtaken, got);
+	if (!s.filled || !s.seen || !s.overtaken)
 		return 2;
 	return got == 'w' ? 0 : 1;
 }
