@@ -11,7 +11,7 @@
 #include "manager/base/log.h"
 
 enum {
-	MOST = 128,       /* fdcache.c leaves room for these */
+	MOST = 128,
 	GATHER_US = 2000, /* so that a walk that removes wakes us rarely */
 	LOOK_US = 100,    /* closer_settle() looks so often, */
 	LOOKS = 10,       /* so many times */
@@ -22,7 +22,7 @@ struct closer {
 	sem_t wake; /* posted when `awake` is set, and at the end */
 	pthread_mutex_t lock;
 	int fds[MOST]; /* protected by lock, as is all below */
-	unsigned n;
+	unsigned n, most;
 	bool awake, busy, stop;
 };
 
@@ -49,11 +49,12 @@ static void *work(void *arg)
 	return NULL;
 }
 
-struct closer *closer_new(void)
+struct closer *closer_new(unsigned most)
 {
 	struct closer *c = calloc(1, sizeof(*c));
 	if (!c)
 		return NULL;
+	c->most = most < MOST ? most : MOST;
 	sem_init(&c->wake, 0, 0);
 	pthread_mutex_init(&c->lock, NULL);
 	int rc = pthread_create(&c->thread, NULL, work, c);
@@ -87,7 +88,7 @@ void closer_give(struct closer *c, int fd)
 	bool kept = false, wake = false;
 	if (c) {
 		LOCK_SCOPE(&c->lock);
-		kept = c->n < MOST;
+		kept = c->n < c->most;
 		if (kept)
 			c->fds[c->n++] = fd;
 		wake = kept && !c->awake;

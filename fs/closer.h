@@ -8,13 +8,13 @@
 
 struct closer;
 
-/* NULL: no thread could be had; all goes on, slower. */
-struct closer *closer_new(void);
+/* most: how many descriptors may wait. NULL: no thread could be had; all goes on, slower. */
+struct closer *closer_new(unsigned most);
 
 /* Closes what is left first. NULL is fine; returns NULL. */
 struct closer *closer_free(struct closer *c);
 
-/* Takes over fd. It is closed some milliseconds later; at once where many wait already, or c is NULL. Any thread. */
+/* Takes over fd. It is closed some milliseconds later; at once where `most` wait already, or c is NULL. Any thread. */
 void closer_give(struct closer *c, int fd);
 
 /* Closes what waits now; wait: and waits a moment for what is being closed, for who finds no room. False: there was

@@ -43,13 +43,14 @@ int fdcache_new(struct fdcache **out, struct nodes *nodes, unsigned limit)
 	unsigned slots = limit / 8 < POOL_MAX ? limit / 8 : POOL_MAX;
 	if (slots < 16)
 		slots = 16;
-	/* What is left is for sockets, logs, inotify and descriptors that live for one request. */
+	/* What is left is for sockets, logs, inotify, rings, what waits to be closed, and descriptors that live for one
+	 * request. */
 	c->max_paths = limit > slots + 512 ? limit - slots - 512 : 64;
 	if (slots_new(&c->slots, nodes, slots) < 0) {
 		free(c);
 		return -ENOMEM;
 	}
-	c->closer = closer_new();
+	c->closer = closer_new(limit / 16);
 	*out = c;
 	return 0;
 }

@@ -4,6 +4,7 @@
 #include <sys/fsuid.h>
 #include <sys/stat.h>
 
+#include "fs/closer.h"
 #include "fs/fdcache.h"
 #include "fs/lookup.h"
 #include "manager/base/clock.h"
@@ -473,6 +474,19 @@ static void a_file_without_a_name_is_closed_elsewhere(void **state)
 	assert_int_equal(open_fds(), before);
 }
 
+/* However late the thread that closes them comes. */
+static void few_wait_to_be_closed(void **state)
+{
+	unsigned before = open_fds();
+	struct closer *c = closer_new(4);
+	for (int i = 0; i < 100; i++) {
+		closer_give(c, dup(STDERR_FILENO));
+		assert_true(open_fds() <= before + 4 + 1); /* and one that it has in hand */
+	}
+	closer_free(c);
+	assert_int_equal(open_fds(), before);
+}
+
 static void more_in_use_than_the_pool_holds_still_works(void **state)
 {
 	struct world *w = *state;
@@ -533,6 +547,7 @@ int main(void)
 		world_test(what_was_removed_is_freed_when_somebody_asks),
 		world_test(of_too_many_those_used_last_are_kept),
 		world_test(a_file_without_a_name_is_closed_elsewhere),
+		cmocka_unit_test(few_wait_to_be_closed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
